@@ -1,7 +1,7 @@
 """SQLAlchemy classes, nothing else. Import from here, so that the metadata is always complete."""
 
 from server.tables.accounts import ApiToken, BrowserSession, LoginAttempt, Membership, User
-from server.tables.annotations import Annotation, AnnotationTask, TaskSkip, TaskState, Verdict
+from server.tables.annotations import Annotation, AnnotationTask, LabelSource, TaskSkip, TaskState, Verdict
 from server.tables.audit import AuditEntry
 from server.tables.base import Base
 from server.tables.batches import Batch, BatchItem, BatchKind, BatchStatus, Image, ItemOutcome
@@ -35,6 +35,7 @@ __all__ = [
     "Job",
     "JobKind",
     "JobState",
+    "LabelSource",
     "LoginAttempt",
     "Membership",
     "ModelVersion",

@@ -67,6 +67,9 @@ class AnnotationTask(Base):
     is_control: Mapped[bool] = mapped_column(default=False, comment="queued at random, to measure the gain")
     reason: Mapped[dict[str, Any]] = mapped_column(comment="the figures behind the priority")
     lease_owner_id: Mapped[OptionalUserId]
+    lease_holder: Mapped[uuid.UUID | None] = mapped_column(
+        comment="the tab or program that holds it; the same holder claiming again gets the same image"
+    )
     lease_token: Mapped[uuid.UUID | None]
     lease_expires_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]

@@ -3,13 +3,11 @@
 import uuid
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar
 
-from sqlalchemy import DateTime, Enum, ForeignKey, MetaData, Text, types
+from sqlalchemy import DateTime, Enum, ForeignKey, MetaData, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
-
-E = TypeVar("E", bound=StrEnum)
 
 
 def utc_now() -> datetime:
@@ -17,7 +15,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def text_enum(kind: type[E]) -> types.TypeEngine[E]:
+def text_enum(kind: type[StrEnum]) -> Enum:
     """A string column that holds a member's value and refuses others by a CHECK.
 
     Not a PostgreSQL enum type: adding a member would need a migration that cannot run in a transaction.

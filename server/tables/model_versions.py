@@ -99,6 +99,9 @@ class ClassMemoryRow(Base):
     centroid: Mapped[object] = mapped_column(VECTOR(), comment="mean of v over the labelled images")
     weight: Mapped[object] = mapped_column(VECTOR(), comment="row of the cosine classifier")
     hallucinator: Mapped[object] = mapped_column(VECTOR(), comment="row of T_hal")
+    exemplar_image_id: Mapped[uuid.UUID | None] = mapped_column(
+        ForeignKey("images.id", ondelete="SET NULL"), comment="labelled image nearest to the centroid"
+    )
     count: Mapped[int] = mapped_column(comment="labelled images behind the centroid")
     usual_limit: Mapped[float] = mapped_column(comment="95 % of its images lie within this distance")
     revision: Mapped[int] = mapped_column(comment="memory revision of its last change")
