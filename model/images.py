@@ -459,7 +459,7 @@ def _stretched(values: NDArray[Any]) -> NDArray[np.uint8]:
     if low >= 0.0 and high <= 1.0:
         low, high = 0.0, 1.0
     span = (high - low) or 1.0
-    shares: NDArray[np.float32] = (np.where(finite, values, low) - low) / span
+    shares = (np.where(finite, values, low) - low) / span
     scaled: NDArray[np.uint8] = np.rint(shares * 255).astype(np.uint8)
     return scaled
 
