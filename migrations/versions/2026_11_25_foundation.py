@@ -567,11 +567,6 @@ def upgrade() -> None:
         "class_memory",
         sa.Column("model_version_id", sa.Uuid(), nullable=False),
         sa.Column("category_id", sa.Uuid(), nullable=False),
-        sa.Column("base_centroid", pgvector.sqlalchemy.vector.VECTOR(), nullable=True),
-        sa.Column("base_weight", pgvector.sqlalchemy.vector.VECTOR(), nullable=True),
-        sa.Column("base_hallucinator", pgvector.sqlalchemy.vector.VECTOR(), nullable=True),
-        sa.Column("base_limit", sa.Double(), nullable=True),
-        sa.Column("base_count", sa.Integer(), nullable=False),
         sa.Column(
             "centroid",
             pgvector.sqlalchemy.vector.VECTOR(),
@@ -591,6 +586,12 @@ def upgrade() -> None:
             "exemplar_image_id", sa.Uuid(), nullable=True, comment="labelled image nearest to the centroid"
         ),
         sa.Column("count", sa.Integer(), nullable=False, comment="labelled images behind the centroid"),
+        sa.Column(
+            "members_hash",
+            sa.BigInteger(),
+            nullable=False,
+            comment="of the ids of those images: tells reconcile of an update that got lost",
+        ),
         sa.Column(
             "usual_limit", sa.Double(), nullable=False, comment="95 % of its images lie within this distance"
         ),

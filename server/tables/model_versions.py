@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from pgvector.sqlalchemy import VECTOR
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.tables.base import Base, CreatedAt, Id, OptionalUserId, ProjectId, text_enum
@@ -80,9 +80,10 @@ class SnapshotLabel(Base):
 
 
 class ClassMemoryRow(Base):
-    """A category's place in the visual memory of a version.
+    """A category's place in the visual memory of a version, as it stands now.
 
-    The ``base_`` columns are as trained (count 0 for a class named since); the others as they stand now.
+    Derived: the checkpoint holds the memory as trained, ``snapshot_labels`` the images behind it, and
+    the images' present labels tell what has changed since. A category without images has no row.
     """
 
     __tablename__ = "class_memory"
@@ -91,11 +92,6 @@ class ClassMemoryRow(Base):
         ForeignKey("model_versions.id", ondelete="CASCADE"), primary_key=True
     )
     category_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("categories.id"), primary_key=True, index=True)
-    base_centroid: Mapped[object | None] = mapped_column(VECTOR())
-    base_weight: Mapped[object | None] = mapped_column(VECTOR())
-    base_hallucinator: Mapped[object | None] = mapped_column(VECTOR())
-    base_limit: Mapped[float | None]
-    base_count: Mapped[int] = mapped_column(default=0)
     centroid: Mapped[object] = mapped_column(VECTOR(), comment="mean of v over the labelled images")
     weight: Mapped[object] = mapped_column(VECTOR(), comment="row of the cosine classifier")
     hallucinator: Mapped[object] = mapped_column(VECTOR(), comment="row of T_hal")
@@ -103,5 +99,8 @@ class ClassMemoryRow(Base):
         ForeignKey("images.id", ondelete="SET NULL"), comment="labelled image nearest to the centroid"
     )
     count: Mapped[int] = mapped_column(comment="labelled images behind the centroid")
+    members_hash: Mapped[int] = mapped_column(
+        BigInteger, comment="of the ids of those images: tells reconcile of an update that got lost"
+    )
     usual_limit: Mapped[float] = mapped_column(comment="95 % of its images lie within this distance")
     revision: Mapped[int] = mapped_column(comment="memory revision of its last change")
