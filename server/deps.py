@@ -39,9 +39,9 @@ def get_store(request: Request) -> ImageStore:
     return store
 
 
-def get_redis(request: Request) -> "Redis[bytes]":
+def get_redis(request: Request) -> Redis:
     """The Redis that carries predictions."""
-    redis: Redis[bytes] = request.app.state.redis
+    redis: Redis = request.app.state.redis
     return redis
 
 
@@ -49,7 +49,7 @@ SettingsDep = Annotated[Settings, Depends(get_settings)]
 # scope="function": commit before the answer leaves, so that a failed commit is not answered with 200.
 SessionDep = Annotated[Session, Depends(get_session, scope="function")]
 StoreDep = Annotated[ImageStore, Depends(get_store)]
-RedisDep = Annotated["Redis[bytes]", Depends(get_redis)]
+RedisDep = Annotated[Redis, Depends(get_redis)]
 
 
 def find_user(request: Request, session: SessionDep) -> User | None:

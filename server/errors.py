@@ -65,10 +65,14 @@ class TooLarge(NewfoundError):
 
 
 class TooManyRequests(NewfoundError):
-    """Asked too often; the message says when to come back."""
+    """Asked too often; the message says when to come back, ``retry_after`` in how many seconds."""
 
     status_code = 429
     code = "too-many-requests"
+
+    def __init__(self, message: str, *, retry_after: int, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.retry_after = retry_after
 
 
 class Unavailable(NewfoundError):
@@ -87,3 +91,10 @@ class StorageFull(NewfoundError):
 
     status_code = 507
     code = "storage-full"
+
+
+class InternalError(NewfoundError):
+    """A bug. ``number`` in the details finds it in the log."""
+
+    status_code = 500
+    code = "internal"
