@@ -7,12 +7,17 @@ appears on every line that is written on its behalf.
 
 import logging
 import sys
+from typing import TextIO
 
 import structlog
-from structlog.types import Processor
+from structlog.types import EventDict, Processor
 
 # Their debug and info lines repeat what our own events say.
 QUIET_LIBRARIES = ("alembic", "celery.redirected", "httpcore", "httpx", "kombu", "PIL", "uvicorn.access")
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Ours, told from those that a test runner adds."""
 
 
 def configure(log_format: str, *, level: int = logging.INFO) -> None:
@@ -22,6 +27,7 @@ def configure(log_format: str, *, level: int = logging.INFO) -> None:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
+        _drop_second_message,
         structlog.processors.TimeStamper(
             fmt="iso" if log_format == "json" else "%H:%M:%S", utc=log_format == "json"
         ),
@@ -37,7 +43,7 @@ def configure(log_format: str, *, level: int = logging.INFO) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -48,10 +54,18 @@ def configure(log_format: str, *, level: int = logging.INFO) -> None:
         )
     )
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    for earlier in [present for present in root.handlers if isinstance(present, _Handler)]:
+        root.removeHandler(earlier)
+    root.addHandler(handler)
     root.setLevel(level)
     for name in QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _drop_second_message(_: object, __: str, event: EventDict) -> EventDict:
+    """uvicorn sends its messages twice, once with colours."""
+    event.pop("color_message", None)
+    return event
 
 
 def _renderers(log_format: str) -> list[Processor]:

@@ -7,14 +7,16 @@ copied from one that ``alembic upgrade head`` has built, so modules never see ea
 import itertools
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+import redis
 from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
+from stack import Stack
 from starlette.testclient import TestClient
 
 import migrations
@@ -119,6 +121,9 @@ def settings(
         environment.setenv("NEWFOUND_REDIS_URL", redis_url)
         environment.setenv("NEWFOUND_HOME", str(tmp_path_factory.mktemp("home")))
         _forget_settings()
+        # Messages of another module speak of rows that are not in this database.
+        with redis.Redis.from_url(redis_url) as connection:
+            connection.flushall()
         yield settings_module.get_settings()
     _forget_settings()
 
@@ -156,3 +161,22 @@ def client(app: FastAPI) -> Iterator[TestClient]:
     """A client of the application; its requests commit, so rows stay until the module ends."""
     with TestClient(app) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def stack(run_folder: Path) -> Iterator[Stack]:
+    """The whole service as real processes on a free port; its logs come with every failing test."""
+    with Stack(run_folder / "stack") as running:
+        yield running
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach what the processes of ``stack`` have written to the report of a test that failed with it."""
+    report = yield
+    running = getattr(item, "funcargs", {}).get("stack")
+    if report.failed and running is not None:
+        report.sections += running.log_tails()
+    return report
