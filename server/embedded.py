@@ -36,6 +36,7 @@ DATABASE = "newfound"
 PORT = 5432
 # Names the folder of PostgreSQL where that is not below the home folder.
 POINTER = "postgres.location"
+SNAPSHOT = "dump.rdb"
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
@@ -221,7 +222,7 @@ class Postgres:
         binaries = installed[version]
         if self._account.is_ours or _may_enter(self._account, binaries / "postgres"):
             return binaries
-        return _copy_for_all(binaries.parent) / "bin"
+        return _copy_for_all(binaries)
 
     def _initialise(self, binaries: Path) -> None:
         fresh = self._folder / "data.new"
@@ -322,7 +323,7 @@ class RedisServer:
         if self._come_up():
             return
         # A snapshot that is damaged or from a newer Redis must not keep the whole service down.
-        snapshot = self._folder / "dump.rdb"
+        snapshot = self._folder / SNAPSHOT
         if snapshot.exists():
             snapshot.rename(snapshot.with_suffix(".rdb.unreadable"))
             if self._come_up():
@@ -342,24 +343,22 @@ class RedisServer:
 
     def _come_up(self) -> bool:
         """Whether a fresh server process answers before it ends or the time is over."""
-        command = [
-            str(_redis_binary()),
-            "--port",
-            "0",
-            "--unixsocket",
-            str(self._socket),
-            "--unixsocketperm",
-            "700",
-        ]
-        command += ["--dir", ".", "--dbfilename", "dump.rdb", "--save", "300 1", "--appendonly", "no"]
-        command += [
-            "--stop-writes-on-bgsave-error",
-            "no",
-            "--maxmemory-policy",
-            "noeviction",
-            "--daemonize",
-            "no",
-        ]
+        options = {
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "dir": ".",
+            "dbfilename": SNAPSHOT,
+            # Every 300 seconds in which something was written, and at the end.
+            "save": "300 1",
+            "appendonly": "no",
+            "stop-writes-on-bgsave-error": "no",
+            "maxmemory-policy": "noeviction",
+            "daemonize": "no",
+        }
+        command = [str(_redis_binary())]
+        for name, value in options.items():
+            command += [f"--{name}", *value.split(" ")]
         self._process = _spawn(command, self._log, cwd=self._folder)
         deadline = time.monotonic() + START_SECONDS
         with self._client() as client:
@@ -557,19 +556,26 @@ def _redis_binary() -> Path:
     return binary
 
 
-def _copy_for_all(installation: Path) -> Path:
-    """A copy of the PostgreSQL programs in a folder that every user may enter."""
+def _copy_for_all(binaries: Path) -> Path:
+    """A copy of the PostgreSQL programs in a folder that every user may enter; its folder of binaries.
+
+    The programs find their libraries in the neighbour folder ``PACKAGE.libs``, so both are copied.
+    """
+    installation = binaries.parent
+    package = installation.parent
+    programs = installation.relative_to(package.parent)
     fingerprint = hashlib.sha256()
-    for file in (installation / "bin" / "postgres", installation / "bin" / "initdb"):
+    for file in (binaries / "postgres", binaries / "initdb"):
         found = file.stat()
         fingerprint.update(f"{file}:{found.st_size}:{found.st_mtime_ns}".encode())
     copy = ROOT_STATE / f"programs-{fingerprint.hexdigest()[:12]}"
     if not copy.exists():
         _make_root_state()
         unfinished = Path(tempfile.mkdtemp(dir=ROOT_STATE, prefix="programs-new-"))
-        shutil.copytree(
-            installation, unfinished, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.a", "include")
-        )
+        for source in (installation, package.with_name(f"{package.name}.libs")):
+            if source.exists():
+                target = unfinished / source.relative_to(package.parent)
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.a", "include"))
         for path in (unfinished, *unfinished.rglob("*")):
             runnable = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
             path.chmod(0o755 if runnable else 0o644)
@@ -578,7 +584,7 @@ def _copy_for_all(installation: Path) -> Path:
         except OSError:
             # Another process was quicker; its copy is as good.
             shutil.rmtree(unfinished)
-    return copy
+    return copy / programs / binaries.name
 
 
 def _shared_buffers_mib() -> int:
