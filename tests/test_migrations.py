@@ -23,7 +23,7 @@ def check_texts(connection):
 
 def index_texts(connection):
     rows = connection.execute(text("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"))
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 class TestMigrations:
@@ -33,10 +33,10 @@ class TestMigrations:
     def test_alembic_finds_no_difference(self, database_url):
         command.check(config_for(database_url))
 
-    def test_checks_and_index_conditions_agree_with_the_tables(self, database_url, empty_database_url):
+    def test_checks_and_index_conditions_agree_with_the_tables(self, database_url, empty_database):
         # `alembic check` compares neither CHECK constraints nor the WHERE of a partial index.
         migrated = create_engine(database_url)
-        direct = create_engine(empty_database_url)
+        direct = create_engine(empty_database)
         with direct.begin() as connection:
             connection.execute(text("CREATE EXTENSION vector"))
             Base.metadata.create_all(connection)
@@ -61,17 +61,17 @@ class TestMigrations:
         }
         assert {str(name) for name in expected} <= present
 
-    def test_down_and_up_again(self, empty_database_url):
-        upgrade(empty_database_url)
-        command.downgrade(config_for(empty_database_url), "base")
-        upgrade(empty_database_url)
-        command.check(config_for(empty_database_url))
+    def test_down_and_up_again(self, empty_database):
+        upgrade(empty_database)
+        command.downgrade(config_for(empty_database), "base")
+        upgrade(empty_database)
+        command.check(config_for(empty_database))
 
-    def test_two_processes_may_migrate_at_once(self, empty_database_url):
-        code = f"from migrations import upgrade; upgrade({empty_database_url!r})"
+    def test_two_processes_may_migrate_at_once(self, empty_database):
+        code = f"from migrations import upgrade; upgrade({empty_database!r})"
         processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
         assert [process.wait(timeout=60) for process in processes] == [0, 0]
-        command.check(config_for(empty_database_url))
+        command.check(config_for(empty_database))
 
     def test_vectors_stay_out_of_toast(self, database_url):
         engine = create_engine(database_url)
@@ -82,5 +82,5 @@ class TestMigrations:
                     "WHERE attname = 'vector' AND attrelid IN ('features'::regclass, 'embeddings'::regclass)"
                 )
             )
-            assert dict(storage.tuples().all()) == {"features": "p", "embeddings": "p"}
+            assert dict(storage.all()) == {"features": "p", "embeddings": "p"}
         engine.dispose()
