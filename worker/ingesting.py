@@ -86,7 +86,7 @@ class _Ingest:
 
 def _run(ingest: _Ingest) -> None:
     try:
-        for path in ingest.spool.waiting(ingest.batch_id):
+        for path in _waiting(ingest):
             _unpack(ingest, path)
         _finish_or_continue(ingest)
     except _Cancelled:
@@ -97,16 +97,24 @@ def _run(ingest: _Ingest) -> None:
                 work.fail(session, job, error.message)
 
 
+def _waiting(ingest: _Ingest) -> list[Path]:
+    """The archives whose upload has been committed; an upload adds to them under the job's lock."""
+    with session_scope(ingest.url) as session:
+        if work.hold(session, ingest.job_id) is None:
+            raise _Cancelled
+        return ingest.spool.waiting(ingest.batch_id)
+
+
 def _finish_or_continue(ingest: _Ingest) -> None:
     """Ask for scores; end the job if no archive waits.
 
     Under the job's lock, so that an upload adds its archive either before this look or to a new job.
     """
     with session_scope(ingest.url) as session:
+        service.request_scores(session, session.get_one(Batch, ingest.batch_id))
         job = work.hold(session, ingest.job_id)
         if job is None:
             return
-        service.request_scores(session, session.get_one(Batch, ingest.batch_id))
         if ingest.spool.waiting(ingest.batch_id):
             enqueue(session, INGEST_BATCH, str(ingest.batch_id))
         else:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from sqlalchemy.orm import Session
 
-from server.annotations import service as annotations
+from server.annotations.labels import record_labels
 from server.batches import archives, intake, queries
 from server.batches.intake import Known, Refused, Stored, Taken
 from server.batches.names import class_folder, clean_name, is_clutter, numbered
@@ -113,20 +113,11 @@ def receive(
         raise InvalidInput("No file was sent. Send at least one, in parts named `files`.", code="no-files")
     sorted_uploads = validate(settings, uploads)
     taken = take_pictures(session, settings, store, batch, sorted_uploads.pictures)
-    spool = Spool(settings.home)
-    waiting: list[Path] = []
-    try:
-        waiting.extend(spool.add(batch.id, upload.file) for _, upload in sorted_uploads.archives)
-        items = record(session, batch, [*taken, *sorted_uploads.refused])
-        if waiting:
-            members = sum(archive.members for archive, _ in sorted_uploads.archives)
-            request_unpacking(session, batch, members)
-        if any(item.outcome is not ItemOutcome.REFUSED for item in items):
-            request_scores(session, batch)
-    except BaseException:
-        for path in waiting:
-            spool.remove(path)
-        raise
+    items = record(session, batch, [*taken, *sorted_uploads.refused])
+    if any(item.outcome is not ItemOutcome.REFUSED for item in items):
+        request_scores(session, batch)
+    if sorted_uploads.archives:
+        request_unpacking(session, Spool(settings.home), batch, sorted_uploads.archives)
     return Receipt([*items, *(archive for archive, _ in sorted_uploads.archives)], sorted_uploads.ignored)
 
 
@@ -328,9 +319,7 @@ def _record_labels(session: Session, batch: Batch, labels: Sequence[tuple[BatchI
     pairs = [(item.image_id, category_id) for item, category_id in labels if item.image_id is not None]
     if not pairs:
         return
-    conflicts = annotations.record_labels(
-        session, batch.project_id, pairs, batch.created_by, LabelSource.IMPORTED
-    )
+    conflicts = record_labels(session, batch.project_id, pairs, batch.created_by, LabelSource.IMPORTED)
     for item, _ in labels:
         if item.image_id in conflicts:
             item.code = "conflicting-labels"
@@ -344,12 +333,26 @@ def _record_labels(session: Session, batch: Batch, labels: Sequence[tuple[BatchI
 # --- background work -----------------------------------------------------------------------------------
 
 
-def request_unpacking(session: Session, batch: Batch, members: int) -> None:
-    """Let the worker unpack the archives that wait, which hold ``members`` files more."""
+def request_unpacking(
+    session: Session, spool: Spool, batch: Batch, waiting: Sequence[tuple[Unpacking, Upload]]
+) -> None:
+    """Put archives into the batch's line and let the worker unpack them.
+
+    The job is locked first: the worker looks at the line under the same lock, so it sees these archives
+    only once their upload has been committed.
+    """
     job = work.request_job(session, JobKind.INGEST, batch.project_id, batch.id)
-    job.total += members
+    added: list[Path] = []
+    try:
+        for archive, upload in waiting:
+            added.append(spool.add(batch.id, upload.file))
+            job.total += archive.members
+        session.flush()
+    except BaseException:
+        for path in added:
+            spool.remove(path)
+        raise
     enqueue(session, INGEST_BATCH, str(batch.id))
-    session.flush()
 
 
 def request_scores(session: Session, batch: Batch) -> None:
