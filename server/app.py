@@ -10,6 +10,7 @@ from redis import Redis
 from annotation_ui.render import mount_static, render_error, render_failure
 from server import docs, health
 from server.accounts import endpoints as accounts
+from server.batches import endpoints as batches
 from server.error_handlers import ErrorHandlers
 from server.errors import InternalError, NewfoundError
 from server.http import BodyLimit, Failures, HeadAsGet, RequestLog, SameSite, SecurityHeaders
@@ -62,7 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def api_router() -> APIRouter:
     """Every feature's endpoints."""
     router = APIRouter()
-    for feature in (health, accounts, projects, work):
+    for feature in (health, accounts, projects, batches, work):
         router.include_router(feature.router)
     return router
 
