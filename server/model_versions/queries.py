@@ -34,7 +34,7 @@ def lock_project(session: Session, project_id: uuid.UUID) -> None:
 
 def find_locked(session: Session, version_id: uuid.UUID) -> ModelVersion | None:
     """The version as it is in the database now, locked."""
-    return session.get(ModelVersion, version_id, with_for_update=True, populate_existing=True)
+    return session.get(ModelVersion, version_id, with_for_update={"key_share": True}, populate_existing=True)
 
 
 def find_in_project(session: Session, project_id: uuid.UUID, version_id: uuid.UUID) -> ModelVersion | None:
