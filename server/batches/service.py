@@ -465,6 +465,13 @@ def list_results(
     return Results(_with_names(session, shown), counts, images, more)
 
 
+def count_flags(session: Session, project: Project, batch: Batch) -> dict[Flag, int]:
+    """How the batch divides into known, uncertain and new under the active version."""
+    if project.active_version_id is None:
+        return dict.fromkeys((Flag.KNOWN, Flag.UNCERTAIN, Flag.NEW), 0)
+    return queries.count_flags(session, project.active_version_id, batch.id)
+
+
 def get_result(session: Session, project: Project, image: Image) -> Result | None:
     """What the active version says of one image; None before it has been scored."""
     if project.active_version_id is None:

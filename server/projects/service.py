@@ -80,6 +80,13 @@ def list_for(session: Session, user: User, *, limit: int = 100, offset: int = 0)
     ]
 
 
+def count_for_navigation(session: Session, project_id: uuid.UUID) -> tuple[int, int]:
+    """What every page of a project shows: images that wait for a person, categories in use."""
+    ids = [project_id]
+    waiting, categories = queries.count_waiting(session, ids), queries.count_categories(session, ids)
+    return waiting.get(project_id, 0), categories.get(project_id, 0)
+
+
 def create(session: Session, user: User, name: str, **fields: Any) -> Project:
     """Start a project; its maker becomes its owner. ``fields`` are columns of ``Project``.
 
