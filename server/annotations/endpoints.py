@@ -65,7 +65,9 @@ def submit(task_id: uuid.UUID, body: SubmitIn, access: Annotate, session: Sessio
         different_from=tuple(body.different_from),
         remember_misspelling=body.remember_misspelling,
     )
-    receipt = service.submit(session, access.project, access.user, task_id, body.token, answer)
+    receipt = service.submit(
+        session, access.project, access.user, access.permissions, task_id, body.token, answer
+    )
     following = _next(access, session, receipt.holder) if body.claim_next else None
     if receipt.is_late:
         # Not raised: that would roll back the second opinion.

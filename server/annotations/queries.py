@@ -12,18 +12,16 @@ from typing import Any
 from sqlalchemy import Row, exists, func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
+from server.annotations.consensus import Label
 from server.tables import (
     Annotation,
     AnnotationTask,
-    Category,
-    CategoryStatus,
     Embedding,
     Image,
     LabelSource,
     ModelVersion,
     Prediction,
     TaskState,
-    Verdict,
     VersionStatus,
 )
 
@@ -270,14 +268,9 @@ def list_embedded(session: Session, project_id: uuid.UUID, image_ids: Sequence[u
     )
 
 
-def retire_unused(session: Session, category_id: uuid.UUID) -> None:
-    """Take a category that has no image any more off the list, which frees its name."""
-    session.execute(
-        update(Category)
-        .where(Category.id == category_id, ~exists().where(Image.category_id == category_id))
-        .values(status=CategoryStatus.RETIRED)
-        .execution_options(synchronize_session="fetch")
-    )
+def has_images(session: Session, category_id: uuid.UUID) -> bool:
+    """Whether any image is labelled with the category."""
+    return bool(session.scalar(select(exists().where(Image.category_id == category_id))))
 
 
 def count_queue(
@@ -342,8 +335,7 @@ def add_annotation(
     session: Session,
     task: AnnotationTask,
     annotator_id: uuid.UUID,
-    verdict: Verdict,
-    category_id: uuid.UUID | None,
+    label: Label,
     *,
     token: uuid.UUID,
     is_current: bool,
@@ -355,8 +347,8 @@ def add_annotation(
         task_id=task.id,
         annotator_id=annotator_id,
         source=LabelSource.HUMAN,
-        verdict=verdict,
-        category_id=category_id,
+        verdict=label.verdict,
+        category_id=label.category_id,
         is_current=is_current,
         lease_token=token,
     )

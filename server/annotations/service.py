@@ -6,6 +6,7 @@ as long as nobody else has taken the image since.
 """
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +19,9 @@ from server.annotations.cards import card, image_urls
 from server.annotations.consensus import Label, label_of
 from server.annotations.labels import apply_label, opinions_of, record_labels, update_memory
 from server.categories import service as categories
+from server.categories.naming import key_of
 from server.errors import Conflict, InvalidInput, NotFound
+from server.permissions import Permission
 from server.predictions.flags import BAND, CUT
 from server.tables import (
     Annotation,
@@ -154,71 +157,81 @@ def get_held(session: Session, project: Project, user: User, task_id: uuid.UUID)
 
 
 def submit(
-    session: Session, project: Project, user: User, task_id: uuid.UUID, token: uuid.UUID, answer: Answer
+    session: Session,
+    project: Project,
+    user: User,
+    permissions: Collection[Permission],
+    task_id: uuid.UUID,
+    token: uuid.UUID,
+    answer: Answer,
 ) -> Receipt:
     """Store an answer and give the image its label.
 
     Raises:
-        Conflict: ``name-check`` with its evidence: nothing is stored, the hold goes on; or
-            ``already-answered``: this hold has brought another answer before.
+        NameQuestion: the new name may mean a category in use; nothing is stored, the hold goes on.
+        Conflict: ``already-answered``: this hold has brought another answer before.
         InvalidInput: the category is not there, or the name cannot be one.
     """
     task = _locked_task(session, project.id, task_id)
     image = queries.get_image_locked(session, task.image_id)
     if earlier := queries.find_by_token(session, token):
-        return _repeat(session, earlier, user, answer)
-    category, is_created = _category_for(session, project, user, image, answer)
-    category_id = category.id if category else None
-    is_current = _is_holder(task, user, token)
-    annotation = queries.add_annotation(
-        session, task, user.id, answer.verdict, category_id, token=token, is_current=is_current
-    )
-    if is_current:
-        task.state = TaskState.DONE
-        task.done_at = utc_now()
-        # The last person who looked settles it: see `label_of`.
-        _set_label(session, image, Label(answer.verdict, category_id))
-    return Receipt(
-        annotation.id,
-        category,
-        is_created=is_created,
-        is_late=not is_current,
-        holder=task.lease_holder if is_current else None,
-    )
+        return _repeat(session, project, earlier, user, answer)
+    category, is_created = _category_for(session, project, user, permissions, image, answer)
+    verdict = Verdict.KNOWN if category and not is_created else answer.verdict
+    label = Label(verdict, category.id if category else None)
+    is_late = not _is_holder(task, user, token)
+    annotation = queries.add_annotation(session, task, user.id, label, token=token, is_current=not is_late)
+    if is_late:
+        return Receipt(annotation.id, category, is_created=is_created, is_late=True)
+    task.state = TaskState.DONE
+    task.done_at = utc_now()
+    # The last person who looked settles it: see `label_of`.
+    _set_label(session, image, label)
+    return Receipt(annotation.id, category, is_created=is_created, holder=task.lease_holder)
 
 
 def _category_for(
-    session: Session, project: Project, user: User, image: Image, answer: Answer
+    session: Session,
+    project: Project,
+    user: User,
+    permissions: Collection[Permission],
+    image: Image,
+    answer: Answer,
 ) -> tuple[Category | None, bool]:
     """The category that the answer names, and whether it was made now."""
     if answer.verdict is Verdict.NEW and answer.name is not None:
-        category = categories.create(
-            session, project, user, answer.name, image_id=image.id, different_from=answer.different_from
+        return categories.resolve(
+            session,
+            project,
+            user,
+            permissions,
+            answer.name,
+            image_id=image.id,
+            different_from=answer.different_from,
         )
-        return category, True
     if answer.verdict is not Verdict.KNOWN:
         return None, False
-    category = _named(session, project, answer)
+    category = _known_category(session, project, answer)
     if answer.remember_misspelling:
-        categories.remember_misspelling(session, project, user, category, answer.remember_misspelling)
+        categories.remember_misspelling(session, user, category, answer.remember_misspelling)
     return category, False
 
 
-def _named(session: Session, project: Project, answer: Answer) -> Category:
-    if answer.category_id is not None:
-        category = session.get(Category, answer.category_id)
-        if category is None or category.project_id != project.id:
-            raise InvalidInput(
-                "There is no such category in this project. Pick another.", code="no-such-category"
-            )
-    else:
-        category = categories.find_by_name(session, project.id, answer.name or "")
-        if category is None:
+def _known_category(session: Session, project: Project, answer: Answer) -> Category:
+    if answer.category_id is None:
+        named = categories.find_by_name(session, project.id, answer.name or "")
+        if named is None:
             raise InvalidInput(
                 f"No category goes by the name {answer.name}. Pick one from the list, or answer NEW to "
                 "make it.",
                 code="no-such-category",
             )
+        return named
+    category = session.get(Category, answer.category_id)
+    if category is None or category.project_id != project.id:
+        raise InvalidInput(
+            "There is no such category in this project. Pick another.", code="no-such-category"
+        )
     if category.status is CategoryStatus.RETIRED:
         raise InvalidInput(
             f"{category.name} is retired and takes no more images. Pick another category, or have it "
@@ -228,15 +241,30 @@ def _named(session: Session, project: Project, answer: Answer) -> Category:
     return category
 
 
-def _repeat(session: Session, earlier: Annotation, user: User, answer: Answer) -> Receipt:
-    if earlier.annotator_id != user.id or earlier.verdict != answer.verdict:
+def _repeat(session: Session, project: Project, earlier: Annotation, user: User, answer: Answer) -> Receipt:
+    category = session.get(Category, earlier.category_id) if earlier.category_id else None
+    if earlier.annotator_id != user.id or not _is_same(session, project, earlier, category, answer):
         raise Conflict(
             "Another answer has been sent for this image under the same hold. Undo it, then answer anew.",
             code="already-answered",
             annotation_id=str(earlier.id),
         )
-    category = session.get(Category, earlier.category_id) if earlier.category_id else None
     return Receipt(earlier.id, category, is_repeated=True, is_late=not earlier.is_current)
+
+
+def _is_same(
+    session: Session, project: Project, earlier: Annotation, category: Category | None, answer: Answer
+) -> bool:
+    """Whether an answer says what was said before."""
+    if category is None:
+        return earlier.verdict is answer.verdict
+    if answer.category_id is not None:
+        return answer.category_id == category.id
+    if answer.name is None:
+        return False
+    named = categories.find_by_name(session, project.id, answer.name)
+    # An undo takes a category away, but not the fact that its name was sent.
+    return (named.name_key if named else key_of(answer.name)) == category.name_key
 
 
 def _is_holder(task: AnnotationTask, user: User, token: uuid.UUID) -> bool:
@@ -319,8 +347,8 @@ def undo(session: Session, project: Project, user: User, holder: uuid.UUID | Non
     session.flush()
     _set_label(session, image, label_of(opinions_of(queries.list_standing(session, [image.id]))))
     category = session.get(Category, annotation.category_id) if annotation.category_id else None
-    if category is not None and annotation.verdict is Verdict.NEW:
-        queries.retire_unused(session, category.id)
+    if category and annotation.verdict is Verdict.NEW and not queries.has_images(session, category.id):
+        categories.set_status(session, user, category, CategoryStatus.RETIRED)
     task.done_at = None
     _hold(task, user, uuid.uuid4(), holder, project.hold_seconds)
     session.flush()
