@@ -30,6 +30,8 @@ ADDRESS_VARIABLES = ("NEWFOUND_DATABASE_URL", "NEWFOUND_REDIS_URL")
 # One forward pass per core is faster than one pass on many; the worker has threads of its own.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 TRAIN_NICENESS = 10
+# What web process and workers write (pictures, checkpoints) is for their user alone.
+PRIVATE = 0o077
 
 
 class CommandError(Exception):
@@ -160,6 +162,7 @@ def api(options: argparse.Namespace) -> None:
     settings = _configure(options)
     _join_services(settings)
     _require_free_port(settings)
+    os.umask(PRIVATE)
     # Here, because no other command needs the pages and FastAPI.
     from server.app import create_app
 
@@ -178,6 +181,7 @@ def worker(options: argparse.Namespace) -> None:
     """Become the worker, which the web process's code never imports."""
     settings = _configure(options)
     _join_services(settings)
+    os.umask(PRIVATE)
     cores = os.cpu_count() or 1
     is_training = options.queue == TRAIN_QUEUE
     for variable in THREAD_VARIABLES:
@@ -259,8 +263,6 @@ def _configure(options: argparse.Namespace) -> Settings:
     settings = get_settings()
     os.environ["NEWFOUND_HOME"] = str(settings.home)
     logging.configure(settings.log_format)
-    # What is written from here on (pictures, checkpoints) is for this user alone.
-    os.umask(0o077)
     return settings
 
 
