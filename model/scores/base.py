@@ -1,8 +1,6 @@
 """What every open-set score offers."""
 
-from typing import Self
-
-import numpy as np
+from typing import ClassVar, Self
 
 from model.arrays import F32, I64
 from model.memory import ClassMemory
@@ -11,19 +9,25 @@ from model.memory import ClassMemory
 class Score:
     """How unknown an image is: higher = more unknown, always.
 
-    A score is a function of the embedding and of the class memory, so that a class added by people
-    makes its images known at once. Fitted parts depend on training data only.
+    A score is the distance to the nearest class, in the score's own measure: a function of the embedding
+    and of the class memory, so that a class added by people makes its images known at once. What is
+    fitted depends on training data only.
     """
 
-    name: str
+    name: ClassVar[str]
 
     def fit(self, v: F32, labels: I64) -> Self:
-        """A score fitted to labelled embeddings f32[N,D]; by default there is nothing to fit."""
+        """The score fitted to embeddings f32[N,D] with labels 0…K−1; by default nothing is fitted."""
         return self
 
-    def score(self, v: F32, memory: ClassMemory) -> F32:
-        """f32[N] for embeddings f32[N,D] and a memory of K ≥ 1 classes."""
+    def gaps(self, v: F32, memory: ClassMemory) -> F32:
+        """f32[N,K] ≥ 0: how far each embedding f32[N,D] is from each class of the memory."""
         raise NotImplementedError
+
+    def score(self, v: F32, memory: ClassMemory) -> F32:
+        """f32[N]; K ≥ 1."""
+        nearest: F32 = self.gaps(v, memory).min(axis=1)
+        return nearest
 
     def arrays(self) -> dict[str, F32]:
         """Fitted parts, to be stored with the model."""
@@ -33,7 +37,3 @@ class Score:
     def restore(cls, arrays: dict[str, F32]) -> Self:
         """The score with the fitted parts that ``arrays`` gave."""
         return cls(**arrays)
-
-
-def nearest(values: F32) -> F32:
-    return np.asarray(values.min(axis=1), dtype=np.float32)

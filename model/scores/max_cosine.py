@@ -1,12 +1,14 @@
-"""1 − max_i cos(v, c_i): the angle to the nearest class mean, whatever the mean's length."""
+"""√(2 − 2·max_i cos(v, c_i)): the largest cosine, told as a distance on the unit sphere."""
 
-from model.arrays import F32, unit
+from model.arrays import F32, distances, unit
 from model.memory import ClassMemory
-from model.scores.base import Score, nearest
+from model.scores.base import Score
 
 
 class MaxCosine(Score):
+    """Differs from reachability in that the length of a class mean (how tight the class is) is ignored."""
+
     name = "max_cosine"
 
-    def score(self, v: F32, memory: ClassMemory) -> F32:
-        return nearest(1.0 - unit(v) @ unit(memory.centroids).T)
+    def gaps(self, v: F32, memory: ClassMemory) -> F32:
+        return distances(unit(v), unit(memory.centroids))

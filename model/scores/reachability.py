@@ -1,14 +1,14 @@
-"""γ/γ₀: distance to the nearest centroid (OLTR, Eq. 3) in units of what is usual in training."""
+"""γ = min_i ‖v − c_i‖: distance to the nearest centroid (OLTR, Eq. 3)."""
 
 from model.arrays import F32, distances
 from model.memory import ClassMemory
-from model.scores.base import Score, nearest
+from model.scores.base import Score
 
 
 class Reachability(Score):
-    """γ = min_i ‖v − c_i‖. γ₀ only sets the unit: it is one number of the model, not of this score."""
+    """The paper's γ. Dividing by γ₀ would change the unit only, and the threshold takes care of units."""
 
     name = "reachability"
 
-    def score(self, v: F32, memory: ClassMemory) -> F32:
-        return nearest(distances(v, memory.centroids))
+    def gaps(self, v: F32, memory: ClassMemory) -> F32:
+        return distances(v, memory.centroids)

@@ -8,6 +8,7 @@ import numpy as np
 from model.arrays import F32, Bool
 
 ACCEPTED_SHARE = 0.95
+LEAST_SPREAD = 0.02
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,8 @@ class Threshold:
 def calibrate(score: str, held_out: F32, accepted: float = ACCEPTED_SHARE) -> Threshold:
     """The cut below which ``accepted`` of the raw scores f32[N] of held-out known images lie; N ≥ 1."""
     value = float(np.quantile(held_out, accepted))
-    spread = value - float(np.median(held_out))
-    # One image, or all alike: any positive spread keeps the order.
-    spread = spread if spread > 1e-6 else 0.1
+    # Few images, or all alike, have no spread of their own.
+    spread = max(value - float(np.median(held_out)), LEAST_SPREAD)
     rule = f"{accepted:.0%} of {len(held_out)} held-out known images accepted"
     return Threshold(score, value, spread, rule)
 
