@@ -10,10 +10,14 @@ from redis import Redis
 from annotation_ui.render import mount_static, render_error, render_failure
 from server import docs, health
 from server.accounts import endpoints as accounts
+from server.annotations import endpoints as annotations
+from server.batches import endpoints as batches
+from server.categories import endpoints as categories
 from server.batches import endpoints as batches
 from server.error_handlers import ErrorHandlers
 from server.errors import InternalError, NewfoundError
 from server.http import BodyLimit, Failures, HeadAsGet, RequestLog, SameSite, SecurityHeaders
+from server.model_versions import endpoints as model_versions
 from server.projects import endpoints as projects
 from server.settings import MIB, Settings, get_settings
 from server.storage import ImageStore

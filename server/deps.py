@@ -104,6 +104,7 @@ ChangeProject = Annotated[ProjectAccess, Depends(require(Permission.PROJECT_CHAN
 ReadImages = Annotated[ProjectAccess, Depends(require(Permission.IMAGE_READ))]
 UploadImages = Annotated[ProjectAccess, Depends(require(Permission.IMAGE_UPLOAD))]
 Annotate = Annotated[ProjectAccess, Depends(require(Permission.ANNOTATION_CREATE))]
+ProposeCategories = Annotated[ProjectAccess, Depends(require(Permission.CATEGORY_PROPOSE))]
 ChangeCategories = Annotated[ProjectAccess, Depends(require(Permission.CATEGORY_CHANGE))]
 TrainVersions = Annotated[ProjectAccess, Depends(require(Permission.VERSION_TRAIN))]
 Predict = Annotated[ProjectAccess, Depends(require(Permission.PREDICTION_CREATE))]

@@ -214,13 +214,14 @@ def _slips(length: int) -> int:
 def _is_apart_on_purpose(one: _Forms, two: _Forms, distance: int) -> bool:
     """Whether numbers, single letters or whole words tell two names apart, though few letters differ.
 
-    Type 1 and Type 2, vitamin A and vitamin B, red pepper and green pepper. One letter that differs in a
-    longer word is taken for a slip whatever the words.
+    Type 1 and Type 2, vitamin A and B, red and green pepper, smoking and no smoking. One letter that
+    differs in a longer word is taken for a slip whatever the words.
     """
     if one.digits and two.digits and one.digits != two.digits:
         return True
     if len(one.words) != len(two.words):
-        return False
+        fewer, more = sorted((one.words, two.words), key=len)
+        return set(fewer) <= set(more)
     apart = [(a, b) for a, b in zip(one.words, two.words, strict=True) if a != b]
     if apart and all(len(a) == len(b) == 1 for a, b in apart):
         return True

@@ -44,7 +44,7 @@ def get_for(
         NotPermitted: the user's role lacks ``permission``.
     """
     found = queries.find_with_role(session, project_id, user.id)
-    role = Role.OWNER if user.is_admin else found and found[1]
+    role = found and _role_of(user, found[1])
     if found is None or role is None:
         raise NotFound("There is no such project, or you are not a member of it.")
     permissions = ROLE_PERMISSIONS[role]
@@ -55,6 +55,13 @@ def get_for(
             permission=permission,
         )
     return found[0], permissions
+
+
+def permissions_in(session: Session, user: User, project_id: uuid.UUID) -> frozenset[Permission]:
+    """What the user may do in a project; nothing where it is not one of theirs."""
+    found = queries.find_with_role(session, project_id, user.id)
+    role = found and _role_of(user, found[1])
+    return ROLE_PERMISSIONS[role] if role else frozenset()
 
 
 def list_for(session: Session, user: User, *, limit: int = 100, offset: int = 0) -> list[ProjectSummary]:
@@ -176,6 +183,10 @@ def remove_member(session: Session, user: User, project: Project, user_id: uuid.
     session.delete(member)
     session.flush()
     _record_role(session, user, project, user_id, former, None)
+
+
+def _role_of(user: User, role: Role | None) -> Role | None:
+    return Role.OWNER if user.is_admin else role
 
 
 def _keep_an_owner(session: Session, member: Membership) -> None:
