@@ -23,6 +23,7 @@ from server.tables import (
     Image,
     Prediction,
     TaskState,
+    Verdict,
 )
 
 
@@ -189,6 +190,26 @@ def list_with_counts(
         .order_by(*orders[order], Category.id)
     )
     return [(category, images) for category, images in session.execute(query.limit(limit).offset(offset))]
+
+
+def list_found_since(
+    session: Session, project_id: uuid.UUID, since: datetime, limit: int
+) -> list[tuple[Category, int]]:
+    """Categories that people have named on an image since then, newest first, with their labelled images."""
+    named = select(Annotation.category_id).where(
+        Annotation.project_id == project_id,
+        Annotation.created_at >= since,
+        Annotation.verdict == Verdict.NEW,
+        Annotation.is_current,
+    )
+    count = select(func.count()).where(Image.category_id == Category.id).scalar_subquery()
+    rows = session.execute(
+        select(Category, count)
+        .where(Category.id.in_(named), Category.status != CategoryStatus.RETIRED)
+        .order_by(Category.created_at.desc(), Category.id)
+        .limit(limit)
+    )
+    return [(category, images) for category, images in rows]
 
 
 def count_matching(

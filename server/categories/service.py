@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy.orm import Session
@@ -462,6 +462,14 @@ def summarise(session: Session, project: Project, category: Category) -> Categor
     """One category with its figures."""
     count = queries.exemplars(session, [category.id], None, 1)[category.id].count
     return _summaries(session, project, [(category, count)])[0]
+
+
+def list_found_since(
+    session: Session, project: Project, *, days: int, limit: int = 20
+) -> list[CategorySummary]:
+    """Categories that people have named on an image in the last ``days`` days, newest first."""
+    since = utc_now() - timedelta(days=days)
+    return _summaries(session, project, queries.list_found_since(session, project.id, since, limit))
 
 
 def count_by_status(session: Session, project: Project) -> dict[CategoryStatus, int]:
