@@ -117,13 +117,16 @@ class Recogniser:
             return memory.replaced(category, None)
         return memory.replaced(category, row, usual_limit(self.limit, row.count))
 
-    def predict(self, v: F32, memory: ClassMemory) -> Predictions:
-        """Classes, distances and open-set scores of embeddings f32[N,D]; any K ≥ 0, all finite."""
+    def predict(self, v: F32, memory: ClassMemory, *, top_k: int = TOP) -> Predictions:
+        """Classes, distances and open-set scores of embeddings f32[N,D]; any K ≥ 0, all finite.
+
+        ``top_k``: how many of the most probable classes to list.
+        """
         if len(memory) == 0:
             return _without_classes(len(v))
         gaps = distances(v, memory.centroids)
         probabilities = softmax(self.logits(v, memory, gaps.min(1)))
-        order, nearest = top(-probabilities), top(gaps)
+        order, nearest = top(-probabilities, top_k), top(gaps)
         nearest_gaps = np.take_along_axis(gaps, nearest, 1)
         unknown_score = self.threshold.normalise(self._raw_unknown_score(v, memory))
         return Predictions(
