@@ -108,7 +108,7 @@ def encode_reply(reply: PredictReply | PredictFailure) -> bytes:
     return json.dumps({kind: asdict(reply)}, allow_nan=False).encode()
 
 
-def decode_reply(message: bytes) -> PredictReply | PredictFailure:
+def decode_reply(message: bytes | str) -> PredictReply | PredictFailure:
     """The inverse of ``encode_reply``."""
     content = json.loads(message)
     if "failure" in content:
