@@ -64,16 +64,17 @@ class ClassMemory:
 
     def replaced(self, category: str, row: ClassRow | None, limit: float = 0.0) -> "ClassMemory":
         """A memory in which ``category`` has this row (None: no row); the others keep their places."""
-        rows = {name: found for name in self.categories if (found := self.find(name)) is not None}
-        limits = dict(zip(self.categories, self.limits.tolist(), strict=True))
-        if row is None:
-            rows.pop(category, None)
+        if category in self.categories:
+            place = self.categories.index(category)
+            before, after = range(place), range(place + 1, len(self))
         else:
-            rows[category], limits[category] = row, limit
-        return ClassMemory.of(rows, limits, self.centroids.shape[1])
+            before, after = range(len(self)), range(0)
+        rows = {} if row is None else {category: row}
+        middle = ClassMemory.of(rows, {category: limit}, self.centroids.shape[1])
+        return joined(self.reordered(before), middle, self.reordered(after))
 
     def reordered(self, order: Sequence[int]) -> "ClassMemory":
-        """The same rows in another order."""
+        """The rows at these places, in this order."""
         index = np.asarray(order, np.int64)
         return ClassMemory(
             tuple(self.categories[i] for i in index),
@@ -83,3 +84,15 @@ class ClassMemory:
             self.counts[index],
             self.limits[index],
         )
+
+
+def joined(*parts: ClassMemory) -> ClassMemory:
+    """One memory with the rows of all parts, in order. No category may occur twice."""
+    return ClassMemory(
+        tuple(category for part in parts for category in part.categories),
+        np.concatenate([part.centroids for part in parts]),
+        np.concatenate([part.weights for part in parts]),
+        np.concatenate([part.hallucinators for part in parts]),
+        np.concatenate([part.counts for part in parts]),
+        np.concatenate([part.limits for part in parts]),
+    )

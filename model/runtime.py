@@ -21,7 +21,7 @@ BACKBONE = "efficientnet_lite0"
 SIZE = 224
 DIM = 1280
 # Raise when ``preprocess`` or the written graph changes: cached features and graphs are then made anew.
-PREPROCESSING = "square-bicubic-1"
+PREPROCESSING = "whole-bicubic-1"
 GRAPH_FORMAT = 1
 
 
@@ -33,14 +33,11 @@ class Extractor(ABC):
     dim: int = DIM
 
     def preprocess(self, image: Image.Image) -> U8:
-        """The central square of an upright RGB picture, resized: uint8[size,size,3].
+        """The whole of an upright RGB picture, resized to a square: uint8[size,size,3].
 
-        Cropping first bounds the work: a strip of 5000×1 never becomes a million pixels wide.
+        Nothing is cropped away: in the streams this serves what matters may stand at the border.
         """
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        box = (left, top, left + side, top + side)
-        square = image.resize((self.size, self.size), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
+        square = image.resize((self.size, self.size), Image.Resampling.BICUBIC, reducing_gap=2.0)
         return np.asarray(square, dtype=np.uint8)
 
     @abstractmethod

@@ -5,7 +5,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from model.arrays import F32, I64
+from model.arrays import F32, I64, Bool
+from model.scores.threshold import ACCEPTED_SHARE
 
 Gate = Literal["free_energy", "openness", "unknown_score"]
 
@@ -63,6 +64,18 @@ class Strategy(Protocol):
     name: str
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection: ...
+
+
+def estimate_open_share(is_known: Bool, accepted: float = ACCEPTED_SHARE) -> float:
+    """π̂: the share of images of unknown classes in a pool, from the decisions bool[N] on it; 0 if empty.
+
+    The calibrated cut calls 1 − ``accepted`` of known images new too; the rest of what it calls new is
+    counted. A lower bound: it also calls some unknown images known.
+    """
+    if len(is_known) == 0:
+        return 0.0
+    called_new = 1.0 - float(is_known.mean())
+    return max(0.0, (called_new - (1.0 - accepted)) / accepted)
 
 
 def highest(score: F32, budget: int) -> I64:
