@@ -10,7 +10,7 @@ from typing import Any
 from pgvector.sqlalchemy import VECTOR
 from sqlalchemy import ColumnElement, Float, SQLColumnExpression, cast, func, literal, select, union_all
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from server.tables import (
     Alias,
@@ -147,6 +147,61 @@ def exemplars(
         .where(Category.id.in_(categories))
     )
     return {row[0]: Exemplars(row[1], row[2], tuple(row[3])) for row in rows}
+
+
+def typical_images(
+    session: Session, category_id: uuid.UUID, model_version_id: uuid.UUID | None, most: int
+) -> list[tuple[uuid.UUID, float | None]]:
+    """Labelled images with their distance to the category's centre, nearest first, those without last."""
+    distance = ClassMemoryRow.centroid.op("<->", return_type=Float())(cast(Embedding.vector, VECTOR()))
+    rows = session.execute(
+        select(Image.id, distance.label("distance"))
+        .outerjoin(
+            Embedding,
+            (Embedding.image_id == Image.id) & (Embedding.model_version_id == model_version_id),
+        )
+        .outerjoin(
+            ClassMemoryRow,
+            (ClassMemoryRow.category_id == Image.category_id)
+            & (ClassMemoryRow.model_version_id == Embedding.model_version_id),
+        )
+        .where(Image.category_id == category_id)
+        .order_by(distance.asc().nulls_last(), Image.id)
+        .limit(most)
+    )
+    return [(image_id, away) for image_id, away in rows]
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A category near another one, by the distance of their centres."""
+
+    category_id: uuid.UUID
+    name: str
+    distance: float
+    exemplar_id: uuid.UUID | None
+
+
+def nearest_categories(
+    session: Session, category_id: uuid.UUID, model_version_id: uuid.UUID, most: int
+) -> list[Neighbour]:
+    """The categories whose centres lie nearest to that of ``category_id``."""
+    own, other = aliased(ClassMemoryRow), aliased(ClassMemoryRow)
+    distance = own.centroid.op("<->", return_type=Float())(other.centroid)
+    rows = session.execute(
+        select(Category.id, Category.name, distance.label("distance"), other.exemplar_image_id)
+        .select_from(own)
+        .join(other, (other.model_version_id == own.model_version_id) & (other.category_id != category_id))
+        .join(Category, Category.id == other.category_id)
+        .where(
+            own.model_version_id == model_version_id,
+            own.category_id == category_id,
+            Category.status != CategoryStatus.RETIRED,
+        )
+        .order_by(distance, Category.id)
+        .limit(most)
+    )
+    return [Neighbour(*row) for row in rows]
 
 
 # --- lists ---------------------------------------------------------------------------------------------

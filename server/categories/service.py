@@ -17,10 +17,11 @@ from server.categories.verdicts import PictureMatch, Verdict, decide
 from server.errors import Conflict, InvalidInput, NotFound
 from server.permissions import Permission
 from server.projects.service import permissions_in
-from server.tables import Alias, AliasKind, Category, CategoryStatus, Project, User
+from server.tables import Alias, AliasKind, Category, CategoryStatus, ClassMemoryRow, Project, User
 from server.tables.base import utc_now
 
 EXEMPLARS = 3
+NEIGHBOURS = 5
 NO_MARKS = Marks((), ())
 NOBODY: frozenset[uuid.UUID] = frozenset()
 
@@ -470,6 +471,26 @@ def list_found_since(
     """Categories that people have named on an image in the last ``days`` days, newest first."""
     since = utc_now() - timedelta(days=days)
     return _summaries(session, project, queries.list_found_since(session, project.id, since, limit))
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a category lies: its images from the most typical on, its usual limit, its neighbours."""
+
+    images: list[tuple[uuid.UUID, float | None]]
+    usual_limit: float | None
+    neighbours: list[queries.Neighbour]
+
+
+def look_around(session: Session, project: Project, category: Category, *, images: int = 12) -> Surroundings:
+    """The category in the space of the active version; only its images where that has no place for it."""
+    version = project.active_version_id
+    memory = session.get(ClassMemoryRow, (version, category.id)) if version else None
+    return Surroundings(
+        images=queries.typical_images(session, category.id, version, images),
+        usual_limit=memory.usual_limit if memory else None,
+        neighbours=queries.nearest_categories(session, category.id, version, NEIGHBOURS) if version else [],
+    )
 
 
 def count_by_status(session: Session, project: Project) -> dict[CategoryStatus, int]:
