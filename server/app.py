@@ -13,11 +13,11 @@ from server.accounts import endpoints as accounts
 from server.annotations import endpoints as annotations
 from server.batches import endpoints as batches
 from server.categories import endpoints as categories
-from server.batches import endpoints as batches
 from server.error_handlers import ErrorHandlers
 from server.errors import InternalError, NewfoundError
 from server.http import BodyLimit, Failures, HeadAsGet, RequestLog, SameSite, SecurityHeaders
 from server.model_versions import endpoints as model_versions
+from server.predictions import endpoints as predictions
 from server.projects import endpoints as projects
 from server.settings import MIB, Settings, get_settings
 from server.storage import ImageStore
@@ -67,7 +67,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def api_router() -> APIRouter:
     """Every feature's endpoints."""
     router = APIRouter()
-    for feature in (health, accounts, projects, batches, work):
+    features = (
+        health,
+        accounts,
+        projects,
+        batches,
+        categories,
+        annotations,
+        predictions,
+        model_versions,
+        work,
+    )
+    for feature in features:
         router.include_router(feature.router)
     return router
 
