@@ -151,7 +151,7 @@ def outcome_counts(
 def user_names(session: Session, user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
     """Names of people by id."""
     rows = session.execute(select(User.id, User.name).where(User.id.in_(user_ids)))
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def latest_jobs(session: Session, batch_ids: Collection[uuid.UUID]) -> list[Job]:
@@ -200,6 +200,7 @@ def list_results(
     flag: Flag | None,
     order: Order,
     *,
+    category_id: uuid.UUID | None = None,
     after: tuple[Key, uuid.UUID] | None,
     limit: int,
 ) -> list[ScoredImage]:
@@ -217,20 +218,25 @@ def list_results(
     )
     if flag is not None:
         statement = statement.where(_is_flagged(flag))
+    if category_id is not None:
+        statement = statement.where(Prediction.category_id == category_id)
     if after is not None:
         value, image_id = after
         statement = statement.where(or_(key < value, and_(key == value, Prediction.image_id > image_id)))
-    return [ScoredImage(*row) for row in session.execute(statement).tuples()]
+    return [ScoredImage(*row) for row in session.execute(statement)]
 
 
-def count_flags(session: Session, version_id: uuid.UUID, batch_id: uuid.UUID) -> dict[Flag, int]:
-    """Number of images by flag."""
+def count_flags(
+    session: Session, version_id: uuid.UUID, batch_id: uuid.UUID, category_id: uuid.UUID | None = None
+) -> dict[Flag, int]:
+    """Number of images by flag, of all or of those whose most probable category is this one."""
     flags = (Flag.KNOWN, Flag.UNCERTAIN, Flag.NEW)
-    row = session.execute(
-        select(*(func.count().filter(_is_flagged(flag)) for flag in flags)).where(
-            Prediction.model_version_id == version_id, Prediction.batch_id == batch_id
-        )
-    ).one()
+    statement = select(*(func.count().filter(_is_flagged(flag)) for flag in flags)).where(
+        Prediction.model_version_id == version_id, Prediction.batch_id == batch_id
+    )
+    if category_id is not None:
+        statement = statement.where(Prediction.category_id == category_id)
+    row = session.execute(statement).one()
     return dict(zip(flags, row, strict=True))
 
 
@@ -247,4 +253,4 @@ def count_images(session: Session, batch_id: uuid.UUID) -> int:
 def category_names(session: Session, category_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
     """Names of categories by id."""
     rows = session.execute(select(Category.id, Category.name).where(Category.id.in_(category_ids)))
-    return dict(rows.tuples().all())
+    return dict(rows.all())

@@ -446,11 +446,13 @@ def list_results(
     flag: Flag | None = None,
     order: Order = Order.ENERGY,
     *,
+    category_id: uuid.UUID | None = None,
     after: str | None = None,
     limit: int = 60,
 ) -> Results:
     """What the active version says of the images that this batch brought, the most telling first.
 
+    With ``category_id`` those whose most probable category it is, and ``counts`` are of these.
     ``after`` is the ``next`` of the page before. Raises :class:`InvalidInput` for any other text.
     """
     images = queries.count_images(session, batch.id)
@@ -458,10 +460,12 @@ def list_results(
     if version_id is None:
         return Results([], dict.fromkeys((Flag.KNOWN, Flag.UNCERTAIN, Flag.NEW), 0), images, None)
     last = _parse_cursor(after, order) if after else None
-    rows = queries.list_results(session, version_id, batch.id, flag, order, after=last, limit=limit + 1)
+    rows = queries.list_results(
+        session, version_id, batch.id, flag, order, category_id=category_id, after=last, limit=limit + 1
+    )
     shown = rows[:limit]
     more = _cursor(shown[-1], order) if len(rows) > limit else None
-    counts = queries.count_flags(session, version_id, batch.id)
+    counts = queries.count_flags(session, version_id, batch.id, category_id)
     return Results(_with_names(session, shown), counts, images, more)
 
 
