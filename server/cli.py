@@ -30,6 +30,7 @@ ADDRESS_VARIABLES = ("NEWFOUND_DATABASE_URL", "NEWFOUND_REDIS_URL")
 # One forward pass per core is faster than one pass on many; the worker has threads of its own.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 TRAIN_NICENESS = 10
+PING_SECONDS = 5.0
 # What web process and workers write (pictures, checkpoints) is for their user alone.
 PRIVATE = 0o077
 
@@ -96,6 +97,9 @@ def parser() -> argparse.ArgumentParser:
 
     schedule = command("beat", beat, "Run the schedule, which sends the regular jobs.")
     supervised(schedule)
+
+    health = command("ping", ping, "Tell whether a worker on this machine answers; for health checks.")
+    health.add_argument("--queue", choices=(SCORE_QUEUE, TRAIN_QUEUE), default=SCORE_QUEUE)
 
     command(
         "migrate", migrate, "Bring the database up to date; make the first administrator in an empty one."
@@ -202,6 +206,19 @@ def beat(options: argparse.Namespace) -> None:
 
 def _keep_our_logging(**_: object) -> None:
     """Celery configures logging by itself unless somebody listens to its signal."""
+
+
+def ping(options: argparse.Namespace) -> None:
+    """Fail unless a worker of the queue answers from this machine."""
+    settings = _configure(options)
+    _join_services(settings)
+    replies = celery_app().control.inspect(timeout=PING_SECONDS).active_queues() or {}
+    for node, queues in replies.items():
+        is_here = node.rpartition("@")[2] == socket.gethostname()
+        if is_here and options.queue in {queue["name"] for queue in queues}:
+            print(f"{node} answers")
+            return
+    raise CommandError(f"No worker of the queue {options.queue} answers from this machine.")
 
 
 def migrate(options: argparse.Namespace) -> None:
