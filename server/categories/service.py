@@ -493,6 +493,13 @@ def look_around(session: Session, project: Project, category: Category, *, image
     )
 
 
+def list_names(session: Session, project: Project) -> list[tuple[uuid.UUID, str]]:
+    """Id and name of every category in use, by name."""
+    names = queries.names_in_use(session, project.id)
+    own = [(name.category_id, name.name) for name in names if not name.is_alias]
+    return sorted(own, key=lambda pair: pair[1].casefold())
+
+
 def count_by_status(session: Session, project: Project) -> dict[CategoryStatus, int]:
     """How many categories are in each state; states without any are absent."""
     return queries.count_by_status(session, project.id)
