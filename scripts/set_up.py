@@ -16,30 +16,30 @@ from pathlib import Path
 OLDEST_PYTHON = (3, 11)
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv"
-STAMP = ENVIRONMENT / "set-up.json"
 PYTHON = ENVIRONMENT / "bin" / "python"
+STAMP = ENVIRONMENT / "set-up.json"
 
 
 def main() -> None:
     """Set up with the extras named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("extras", nargs="*", metavar="EXTRA", help="demo, dev")
-    wanted = set(parser.parse_args().extras)
+    wanted = parser.parse_args().extras
     require_python()
-    known = read_stamp()
+    # Another Python, or a checkout that has moved: scripts and links in the environment point nowhere then.
     base = fingerprint(sys.version, sys.base_prefix, str(ROOT))
     requirements = fingerprint(*((ROOT / name).read_text() for name in ("pyproject.toml", "constraints.txt")))
-    if known.get("base") == base and known.get("requirements") == requirements:
-        if wanted <= set(known["extras"]):
-            return
-        wanted |= set(known["extras"])
+    known = json.loads(STAMP.read_text()) if STAMP.exists() else {}
+    works = PYTHON.exists() and subprocess.run([PYTHON, "-c", ""], check=False).returncode == 0
+    if works and is_up_to_date(known, base, requirements, wanted):
+        return
     print(f"Setting up {ENVIRONMENT} (some minutes the first time).", flush=True)
-    if known.get("base") != base:
-        # Another Python, or a checkout that has moved: scripts and links in it would point nowhere.
+    if not works or known.get("base", base) != base:
         venv.create(ENVIRONMENT, clear=True, with_pip=True)
     STAMP.unlink(missing_ok=True)
-    install(sorted(wanted))
-    STAMP.write_text(json.dumps({"base": base, "requirements": requirements, "extras": sorted(wanted)}))
+    extras = sorted({*wanted, *known.get("extras", [])})
+    install(extras)
+    STAMP.write_text(json.dumps({"base": base, "requirements": requirements, "extras": extras}))
 
 
 def require_python() -> None:
@@ -53,11 +53,10 @@ def require_python() -> None:
         sys.exit("This Python cannot make environments: install its venv package (on Debian: python3-venv).")
 
 
-def read_stamp() -> dict:
-    """What the last set-up has noted; empty if there was none or its environment is damaged."""
-    if not STAMP.exists() or not PYTHON.exists():
-        return {}
-    return json.loads(STAMP.read_text())
+def is_up_to_date(known: dict, base: str, requirements: str, wanted: list) -> bool:
+    """Whether the last set-up, as its stamp tells, was for the same things and all that is wanted."""
+    same = known.get("base") == base and known.get("requirements") == requirements
+    return same and set(wanted) <= set(known["extras"])
 
 
 def fingerprint(*texts: str) -> str:
@@ -66,12 +65,11 @@ def fingerprint(*texts: str) -> str:
 
 
 def install(extras: list) -> None:
-    """The project itself, to be edited in place, with what it needs."""
+    """Install the project, to be edited in place, with what it needs."""
     project = f"{ROOT}[{','.join(extras)}]" if extras else str(ROOT)
     command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     command += ["--constraint", str(ROOT / "constraints.txt"), "--editable", project]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONNOUSERSITE": "1"})
-    if done.returncode:
+    if subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONNOUSERSITE": "1"}, check=False).returncode:
         sys.exit(
             "pip could not install what newfound needs; its message above says what. Then run make again."
         )
