@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from pgvector.sqlalchemy import VECTOR
-from sqlalchemy import ColumnElement, Float, SQLColumnExpression, cast, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Float, SQLColumnExpression, cast, func, literal, select, text, union_all
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
@@ -62,7 +62,8 @@ def insert_unless_taken(session: Session, values: dict[str, Any]) -> uuid.UUID |
         .values(values)
         .on_conflict_do_nothing(
             index_elements=[Category.project_id, Category.name_key],
-            index_where=Category.status != CategoryStatus.RETIRED,
+            # Literal: a statement that psycopg has prepared cannot match the index by a parameter.
+            index_where=text("status <> 'RETIRED'"),
         )
         .returning(Category.id)
     )

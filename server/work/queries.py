@@ -19,7 +19,9 @@ def insert_unless_unfinished(
     statement = insert(Job).values(kind=kind, project_id=project_id, target_id=target_id)
     session.execute(
         statement.on_conflict_do_nothing(
-            index_elements=[Job.kind, Job.target_id], index_where=Job.state.in_(UNFINISHED)
+            index_elements=[Job.kind, Job.target_id],
+            # Literal: a statement that psycopg has prepared cannot match the index by a parameter.
+            index_where=text("state IN ('QUEUED', 'RUNNING')"),
         )
     )
 
