@@ -155,17 +155,12 @@ def user_names(session: Session, user_ids: Collection[uuid.UUID]) -> dict[uuid.U
 
 
 def latest_jobs(session: Session, batch_ids: Collection[uuid.UUID]) -> list[Job]:
-    """For each batch its unfinished jobs and, of each kind, one that failed last; oldest first."""
-    statement = (
-        select(Job)
-        .where(
-            Job.target_id.in_(batch_ids),
-            Job.state.in_((JobState.QUEUED, JobState.RUNNING, JobState.FAILED)),
-        )
-        .distinct(Job.target_id, Job.kind)
-        .order_by(Job.target_id, Job.kind, Job.created_at.desc())
+    """For each batch and kind the latest job that waits, runs or has failed; oldest first."""
+    shown = (JobState.QUEUED, JobState.RUNNING, JobState.FAILED)
+    jobs = session.scalars(
+        select(Job).where(Job.target_id.in_(batch_ids), Job.state.in_(shown)).order_by(Job.created_at)
     )
-    return sorted(session.scalars(statement), key=lambda job: job.created_at)
+    return list({(job.target_id, job.kind): job for job in jobs}.values())
 
 
 @dataclass(frozen=True)
