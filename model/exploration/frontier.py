@@ -18,6 +18,7 @@ MOST_CLUSTERED = 2000
 MOST_PINNED = 300
 NEIGHBOURS = 20
 ROUNDS = 8
+CANDIDATES = 4
 
 
 class Frontier:
@@ -81,15 +82,20 @@ def _similarity_to(points: F32, v: F32) -> F32:
 
 
 def _seeds(v: F32, groups: int, covered: F32, rng: np.random.Generator) -> F32:
-    """k-means++: each seed drawn in proportion to the squared distance to all that went before."""
-    gap = np.maximum(1.0 - covered, 0.0).astype(np.float64)
-    seeds = []
-    for _ in range(groups):
-        total = gap.sum()
-        draw = rng.choice(len(v), p=gap / total) if total > 0 else rng.integers(len(v))
-        seeds.append(v[draw])
-        gap = np.minimum(gap, np.maximum(1.0 - v @ v[draw], 0.0))
-    return np.array(seeds, np.float32)
+    """Greedy k-means++: of a few images, drawn in proportion to their squared distance to all that went
+    before, the one that leaves the least distance becomes the next seed."""
+    # Half the squared distance between all images; 2,000 of them are 16 MB.
+    distance = np.maximum(1.0 - v @ v.T, 0.0)
+    gap = np.maximum(1.0 - covered, 0.0)
+    seeds = np.zeros(groups, np.int64)
+    for seed in range(groups):
+        cumulated = np.cumsum(gap, dtype=np.float64)
+        # Rounding may push a draw past the end.
+        draws = np.minimum(np.searchsorted(cumulated, rng.random(CANDIDATES) * cumulated[-1]), len(v) - 1)
+        gaps = np.minimum(gap, distance[draws])
+        best = gaps.sum(1).argmin()
+        seeds[seed], gap = draws[best], gaps[best]
+    return v[seeds]
 
 
 def _representatives(groups: I64, typical: F32, pinned: int) -> I64:
