@@ -7,6 +7,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.middleware import Middleware
 from redis import Redis
 
+from annotation_ui.pages import router as pages
 from annotation_ui.render import mount_static, render_error, render_failure
 from server import docs, health
 from server.accounts import endpoints as accounts
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(docs.router)
     app.include_router(health.router)
     app.include_router(api_router(), prefix=API)
+    app.include_router(pages)
     mount_static(app)
     return app
 
