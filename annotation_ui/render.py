@@ -13,8 +13,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from annotation_ui import formats, words
+from annotation_ui.forms import login_address, see
 from annotation_ui.words import _
-from server.errors import NewfoundError
+from server.errors import NewfoundError, NotAuthenticated
 from server.permissions import Permission
 
 FOLDER = Path(__file__).parent
@@ -60,7 +61,7 @@ def make_environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
+        extensions=["jinja2.ext.i18n"],
     )
     environment.install_gettext_translations(  # type: ignore[attr-defined]
         words.translations, newstyle=True
@@ -70,6 +71,7 @@ def make_environment() -> Environment:
     environment.globals.update(
         static=static_url, bar_percent=formats.bar_percent, Permission=Permission, shell=None
     )
+    environment.globals["parts"] = environment.get_template("_parts.html").module
     return environment
 
 
@@ -83,8 +85,13 @@ def page(template: str, *, status_code: int = 200, **values: Any) -> HTMLRespons
     return HTMLResponse(html, status_code, headers={"cache-control": "no-store"})
 
 
-def render_error(request: Request, error: NewfoundError) -> HTMLResponse:
-    """The page of an expected error: what failed, what to do, and the way back."""
+def render_error(request: Request, error: NewfoundError) -> Response:
+    """The page of an expected error: what failed, what to do, and the way back.
+
+    Who is signed out is asked to sign in, and led to the wanted page afterwards.
+    """
+    if isinstance(error, NotAuthenticated):
+        return see(login_address(request.url.path if request.method == "GET" else "/projects"))
     return page(
         "error.html",
         status_code=error.status_code,
@@ -92,6 +99,7 @@ def render_error(request: Request, error: NewfoundError) -> HTMLResponse:
         message=error.message,
         retry=request.method == "GET" and error.status_code in (429, 503),
         address=request.url.path,
+        back=_back(request.url.path),
     )
 
 
@@ -105,12 +113,18 @@ def render_failure(request: Request, number: str) -> HTMLResponse:
         message=message % number,
         retry=request.method == "GET",
         address=request.url.path,
+        back=_back(request.url.path),
     )
+
+
+def _back(path: str) -> str | None:
+    """The project that a failed page lay in, or None."""
+    steps = path.split("/")
+    return "/".join(steps[:3]) if steps[1] == "projects" and len(steps) > 3 else None
 
 
 def _title(status_code: int) -> str:
     titles = {
-        401: _("You are signed out"),
         403: _("Not open to your role"),
         404: _("Nothing here"),
         409: _("Things have changed"),

@@ -48,8 +48,8 @@ export class Combobox extends EventTarget {
 
   setCategories(categories) {
     for (const category of categories) {
-      const names = [category.name, ...(category.aliases ?? [])];
-      this.categories.set(category.id, { ...category, folded: names.map(fold) });
+      const aliases = category.aliases.map((alias) => alias.name);
+      this.categories.set(category.id, { ...category, aliases, folded: [category.name, ...aliases].map(fold) });
     }
   }
 
