@@ -19,7 +19,7 @@ from server.categories import service as categories
 from server.deps import ReadImages, SessionDep, SettingsDep, UploadImages
 from server.model_versions import service as versions
 from server.predictions.flags import Flag
-from server.tables import ItemOutcome
+from server.tables import BatchKind, ItemOutcome
 
 router = APIRouter(prefix="/projects/{project_id}/batches")
 PAGE = 30
@@ -51,14 +51,20 @@ def show_batches(
 
 @router.get("/new")
 def show_upload(
-    access: UploadImages, session: SessionDep, settings: SettingsDep, batch: uuid.UUID | None = None
+    access: UploadImages,
+    session: SessionDep,
+    settings: SettingsDep,
+    batch: uuid.UUID | None = None,
+    kind: Literal["labelled", "unlabelled"] = "unlabelled",
 ) -> Response:
     """Add images: into a new batch, or the rest of one that was interrupted."""
     project = access.project
+    existing = batches.get_batch(session, project.id, batch) if batch else None
     return page(
         "upload.html",
         shell=shell_of(session, access),
-        batch=batches.get_batch(session, project.id, batch) if batch else None,
+        batch=existing,
+        labelled=existing.kind is BatchKind.LABELLED if existing else kind == "labelled",
         version=versions.find_active(session, project.id),
         settings=settings,
     )
