@@ -22,7 +22,7 @@ from server.accounts import service as accounts
 from server.accounts.secrets import new_password
 from server.database import session_scope
 from server.errors import NewfoundError
-from server.jobs import SCORE_QUEUE, TRAIN_QUEUE, celery_app
+from server.jobs import SCORE_QUEUE, TRAIN_QUEUE, celery_app, worker_name
 from server.settings import Settings, get_settings
 from server.supervisor import Child, Console, Supervisor, describe_exit, end_with
 
@@ -212,13 +212,10 @@ def ping(options: argparse.Namespace) -> None:
     """Fail unless a worker of the queue answers from this machine."""
     settings = _configure(options)
     _join_services(settings)
-    replies = celery_app().control.inspect(timeout=PING_SECONDS).active_queues() or {}
-    for node, queues in replies.items():
-        is_here = node.rpartition("@")[2] == socket.gethostname()
-        if is_here and options.queue in {queue["name"] for queue in queues}:
-            print(f"{node} answers")
-            return
-    raise CommandError(f"No worker of the queue {options.queue} answers from this machine.")
+    name = worker_name(options.queue)
+    if not celery_app().control.ping(destination=[name], timeout=PING_SECONDS):
+        raise CommandError(f"{name} does not answer within {PING_SECONDS:g} seconds.")
+    print(f"{name} answers")
 
 
 def migrate(options: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ Messages carry ids only and leave after the transaction that asked for them has 
 always finds the row. Rows hold the truth; what a dead broker loses, ``reconcile`` sends again.
 """
 
+import socket
 from functools import lru_cache
 
 import structlog
@@ -37,6 +38,11 @@ QUEUES = {
 }
 
 _PENDING = "jobs"
+
+
+def worker_name(queue: str) -> str:
+    """Name of this machine's worker of ``queue``. Two on one machine need two, or only one answers a ping."""
+    return f"{queue}@{socket.gethostname()}"
 
 
 @lru_cache

@@ -291,6 +291,11 @@ class TestUp:
         assert refused.returncode == 1
         assert re.fullmatch(r"newfound: newfound already runs on .* NEWFOUND_HOME to .*\n", refused.stderr)
 
+        for queue in ("score", "train"):
+            wait_until(
+                lambda queue=queue: newfound("ping", "--queue", queue, home=first.home).returncode == 0
+            )
+
         # A child and a service are killed: both come back, and it is said.
         beat = first.child("beat")
         assert beat is not None
