@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from server.accounts import service as accounts
@@ -178,6 +178,19 @@ class Pool:
     def queue(self, count: int) -> list[AnnotationTask]:
         """``count`` waiting tasks, the one served first in front."""
         return [self.task(priority=float(-place)) for place in range(count)]
+
+    def long_queue(self, count: int) -> None:
+        """``count`` waiting tasks of random priority, quickly."""
+        values = {"project": self.project.id, "batch": self.batch.id, "count": count}
+        for statement in (
+            "INSERT INTO images (id, project_id, batch_id, sha256, name, media_type, byte_size, width,"
+            " height, created_at) SELECT gen_random_uuid(), :project, :batch, n::text, 'long', 'image/jpeg',"
+            " 1, 1, 1, now() FROM generate_series(1, :count) n",
+            "INSERT INTO annotation_tasks (id, project_id, image_id, state, priority, is_control, reason,"
+            " created_at) SELECT gen_random_uuid(), project_id, id, 'OPEN', random(), false, '{}', now()"
+            " FROM images WHERE project_id = :project AND name = 'long'",
+        ):
+            self.session.execute(text(statement), values)
 
     def tasks(self) -> list[AnnotationTask]:
         """All tasks as they are in the database now."""

@@ -22,6 +22,8 @@ from server.annotations.schemas import (
     UndoOut,
 )
 from server.deps import Annotate, ReadProject, SessionDep
+from server.error_handlers import error_response
+from server.errors import Conflict
 
 router = APIRouter(prefix="/projects/{project_id}/queue", tags=["queue"])
 
@@ -65,9 +67,7 @@ def submit(task_id: uuid.UUID, body: SubmitIn, access: Annotate, session: Sessio
         different_from=tuple(body.different_from),
         remember_misspelling=body.remember_misspelling,
     )
-    receipt = service.submit(
-        session, access.project, access.user, access.permissions, task_id, body.token, answer
-    )
+    receipt = service.submit(session, access.project, access.user, task_id, body.token, answer)
     following = _next(access, session, receipt.holder) if body.claim_next else None
     if receipt.is_late:
         # Not raised: that would roll back the second opinion.
@@ -88,13 +88,16 @@ def submit(task_id: uuid.UUID, body: SubmitIn, access: Annotate, session: Sessio
 
 
 def _hold_lost(receipt: service.Receipt, following: dict[str, Any] | None) -> JSONResponse:
-    error = {
-        "code": "hold-lost",
-        "message": "The hold ran out and somebody else has this image by now. "
-        "Your answer is kept as a second opinion.",
-        "details": {"kept": True, "annotation_id": str(receipt.annotation_id), "next": following},
-    }
-    return JSONResponse({"error": error}, status.HTTP_409_CONFLICT)
+    return error_response(
+        Conflict(
+            "The hold ran out and somebody else has this image by now. "
+            "Your answer is kept as a second opinion.",
+            code="hold-lost",
+            kept=True,
+            annotation_id=receipt.annotation_id,
+            next=following,
+        )
+    )
 
 
 @router.post("/{task_id}/skip", responses={200: {"model": SkipOut}})

@@ -95,7 +95,7 @@ _CARD = text(f"""
                 SELECT c.id AS category_id, c.name, m.count, m.usual_limit, m.exemplar_image_id,
                        m.centroid <-> e.vector::vector AS distance
                 FROM class_memory m JOIN categories c ON c.id = m.category_id
-                WHERE m.model_version_id = v.id AND c.status <> 'RETIRED'
+                WHERE m.model_version_id = v.id AND e.vector IS NOT NULL AND c.status <> 'RETIRED'
                 ORDER BY distance, c.id LIMIT {SUGGESTIONS}) s) AS suggestions
     FROM annotation_tasks t
     JOIN images i ON i.id = t.image_id

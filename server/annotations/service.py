@@ -6,7 +6,6 @@ as long as nobody else has taken the image since.
 """
 
 import uuid
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +20,6 @@ from server.annotations.labels import apply_label, opinions_of, record_labels, u
 from server.categories import service as categories
 from server.categories.naming import key_of
 from server.errors import Conflict, InvalidInput, NotFound
-from server.permissions import Permission
 from server.predictions.flags import BAND, CUT
 from server.tables import (
     Annotation,
@@ -160,7 +158,6 @@ def submit(
     session: Session,
     project: Project,
     user: User,
-    permissions: Collection[Permission],
     task_id: uuid.UUID,
     token: uuid.UUID,
     answer: Answer,
@@ -176,7 +173,7 @@ def submit(
     image = queries.get_image_locked(session, task.image_id)
     if earlier := queries.find_by_token(session, token):
         return _repeat(session, project, earlier, user, answer)
-    category, is_created = _category_for(session, project, user, permissions, image, answer)
+    category, is_created = _category_for(session, project, user, image, answer)
     verdict = Verdict.KNOWN if category and not is_created else answer.verdict
     label = Label(verdict, category.id if category else None)
     is_late = not _is_holder(task, user, token)
@@ -194,7 +191,6 @@ def _category_for(
     session: Session,
     project: Project,
     user: User,
-    permissions: Collection[Permission],
     image: Image,
     answer: Answer,
 ) -> tuple[Category | None, bool]:
@@ -204,7 +200,6 @@ def _category_for(
             session,
             project,
             user,
-            permissions,
             answer.name,
             image_id=image.id,
             different_from=answer.different_from,
@@ -213,7 +208,7 @@ def _category_for(
         return None, False
     category = _known_category(session, project, answer)
     if answer.remember_misspelling:
-        categories.remember_misspelling(session, user, category, answer.remember_misspelling)
+        categories.remember_misspelling(session, project, user, category, answer.remember_misspelling)
     return category, False
 
 
@@ -318,8 +313,8 @@ def renew(session: Session, project: Project, user: User, task_id: uuid.UUID, to
 def undo(session: Session, project: Project, user: User, holder: uuid.UUID | None) -> dict[str, Any]:
     """Withdraw the person's latest answer that stands and hold its image again, as JSON for the page.
 
-    What the ``holder`` held meanwhile is given back. A category that the answer had made, and that no
-    image has any more, goes with it.
+    What the ``holder`` held meanwhile is given back. A category that the answer had proposed, and that
+    no image has any more, goes with it.
 
     Raises:
         Conflict: ``nothing-to-undo``.
@@ -347,8 +342,8 @@ def undo(session: Session, project: Project, user: User, holder: uuid.UUID | Non
     session.flush()
     _set_label(session, image, label_of(opinions_of(queries.list_standing(session, [image.id]))))
     category = session.get(Category, annotation.category_id) if annotation.category_id else None
-    if category and annotation.verdict is Verdict.NEW and not queries.has_images(session, category.id):
-        categories.set_status(session, user, category, CategoryStatus.RETIRED)
+    if category and annotation.verdict is Verdict.NEW:
+        _take_back(session, user, category)
     task.done_at = None
     _hold(task, user, uuid.uuid4(), holder, project.hold_seconds)
     session.flush()
@@ -360,6 +355,12 @@ def undo(session: Session, project: Project, user: User, holder: uuid.UUID | Non
         },
         "task": get_card(session, project.id, task.id),
     }
+
+
+def _take_back(session: Session, user: User, category: Category) -> None:
+    """Take a category away whose first label is withdrawn, unless it is confirmed or in use by now."""
+    if category.status is CategoryStatus.PROPOSED and not queries.has_images(session, category.id):
+        categories.set_status(session, user, category, CategoryStatus.RETIRED)
 
 
 def free_expired(session: Session) -> int:
