@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -24,6 +25,9 @@ from server import embedded, jobs
 from server import settings as settings_module
 from server.database import engine_for, session_factory
 from server.settings import Settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 TEMPLATE = "newfound_template"
 _numbers = itertools.count(1)
@@ -167,6 +171,17 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 def stack(run_folder: Path) -> Iterator[Stack]:
     """The whole service as real processes on a free port; its logs come with every failing test."""
     with Stack(run_folder / "stack") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """A real Chromium, one per run; ask it for a new context per test."""
+    # Here, because only browser tests need Playwright.
+    from browser import launch
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright, launch(playwright) as running:
         yield running
 
 

@@ -52,6 +52,8 @@ class Stack:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for process in self._processes.values():
+            process.terminate()
         for name in list(self._processes):
             self.stop(name)
         engine_for(self.database_url).dispose()
