@@ -1,7 +1,6 @@
 """Categories: the long tail, the names, and one category at a time."""
 
 import uuid
-from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query
@@ -19,14 +18,12 @@ from server.categories.queries import Order
 from server.categories.schemas import CategoryOut
 from server.deps import ChangeCategories, ProjectAccess, ProposeCategories, ReadImages, SessionDep
 from server.errors import NewfoundError
-from server.tables import CategoryStatus
-from server.tables.base import utc_now
+from server.tables import CategoryStatus, Project
 
 router = APIRouter(prefix="/projects/{project_id}/categories")
 Text = Annotated[str, Form(max_length=1000)]
 ROWS = 50
 TAIL_BARS = 500
-WEEK = timedelta(days=7)
 
 
 @router.get("")
@@ -57,9 +54,7 @@ def _categories(
     found = categories.list_categories(
         session, project, search=q, status=status, order=order, limit=ROWS, offset=offset
     )
-    fresh = {
-        summary.category.id for summary in categories.list_found_since(session, project, days=7, limit=500)
-    }
+    fresh = found_this_week(session, project)
     largest = categories.list_categories(session, project, order=Order.COUNT, limit=TAIL_BARS)
     in_use = [summary for summary in largest.items if summary.category.status is not CategoryStatus.RETIRED]
     return page(
@@ -83,6 +78,12 @@ def _categories(
         error=error.message if error else None,
         question=error.check.as_json() if isinstance(error, NameQuestion) else None,
     )
+
+
+def found_this_week(session: Session, project: Project) -> set[uuid.UUID]:
+    """Categories that people have named within the last seven days."""
+    found = categories.list_found_since(session, project, days=7, limit=TAIL_BARS)
+    return {summary.category.id for summary in found}
 
 
 @router.post("")
@@ -123,7 +124,7 @@ def _category(
         status_code=error.status_code if error else 200,
         shell=shell_of(session, access),
         category=CategoryOut.of(categories.summarise(session, project, category)),
-        is_new=utc_now() - category.created_at < WEEK,
+        is_new=category.id in found_this_week(session, project),
         around=around,
         longest=longest_of((near.distance for near in around.neighbours), [around.usual_limit]),
         history=[

@@ -66,7 +66,7 @@ function showNothing() {
   showFigures(null);
   box.reset([], "");
   if (hand.away) viewer.showNothing(say("away"), say("cannot_reach"));
-  else if (!hand.filling) {
+  else if (hand.isDry) {
     const values = { mine: grouped(session.labelled), held: grouped(hand.heldByOthers) };
     viewer.showNothing(say("nothing"), say(hand.heldByOthers ? "nothing_held" : "nothing_text", values));
   }
@@ -238,6 +238,7 @@ async function pollUntilLive(id, name) {
     const category = await call("GET", `${api}/categories/${id}`);
     if (category.live_seconds == null) continue;
     box.setCategories([category]);
+    hand.refresh();
     const seconds = category.live_seconds.toFixed(1);
     const waiting = category.waiting ?? 0;
     if (!news.isShown("live")) return;

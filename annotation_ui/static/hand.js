@@ -21,6 +21,7 @@ export class Hand extends EventTarget {
     this.waiting = 0;
     this.heldByOthers = 0;
     this.upcoming = [];
+    this.isDry = false; // the last claim found nothing
     this.decoded = new Map();
     this.away = false;
     this.filling = null;
@@ -76,6 +77,18 @@ export class Hand extends EventTarget {
     }
   }
 
+  // Bring the cards behind the one on show up to date: a new category may be among their nearest by now.
+  async refresh() {
+    for (const card of this.cards.slice(1)) {
+      try {
+        const task = await call("GET", `${this.api}/queue/${card.task.id}`);
+        Object.assign(card.task, { flag: task.flag, reason: task.reason, scores: task.scores, suggestions: task.suggestions });
+      } catch (error) {
+        if (!(error instanceof NoAnswer || error instanceof Refused)) throw error;
+      }
+    }
+  }
+
   #drop(card) {
     const wasOnShow = card === this.current;
     this.putDown(card);
@@ -97,6 +110,7 @@ export class Hand extends EventTarget {
       this.waiting = claim.waiting;
       this.heldByOthers = claim.held_by_others;
       this.upcoming = claim.upcoming ?? [];
+      this.isDry = !claim.task;
       if (!claim.task) {
         if (this.cards.length === 0) this.timer = setTimeout(() => this.fill(), 5000);
         break;

@@ -51,7 +51,3 @@ async function renew() {
 
 for (const part of parts(document)) part.lastHtml = part.outerHTML;
 setTimeout(renew, isBusy() ? BUSY_MS : IDLE_MS);
-
-document.addEventListener("change", (event) => {
-  event.target.closest("form[data-submit-on-change]")?.requestSubmit();
-});

@@ -1,5 +1,5 @@
 // On every page of a signed-in person: sends labels that an earlier page could not, shows how many are
-// kept, and writes times in this device's time zone.
+// kept, writes times in this device's time zone, sends filters when they change.
 import { Outbox } from "./outbox.js";
 
 export const outbox = new Outbox(document.body.dataset.user);
@@ -29,6 +29,12 @@ export function localTimes(root = document) {
     time.textContent = today ? clock : `${day} ${clock}`;
     time.title = moment.toLocaleString();
   }
+}
+
+// A choice acts at once; the button is for those without a script, and Enter still works.
+for (const form of document.querySelectorAll("form[data-submit-on-change]")) {
+  form.querySelector("button").hidden = true;
+  form.addEventListener("change", () => form.requestSubmit());
 }
 
 localTimes();
