@@ -3,17 +3,19 @@
 import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
+from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from server.accounts import service as accounts
 from server.database import session_scope
+from server.permissions import Role
 from server.projects import service as projects
 from server.settings import Settings
-from server.tables import JobKind
+from server.tables import JobKind, Membership, User
 from server.work import service as work
 from worker.ingesting import ingest_batch
 
@@ -36,6 +38,15 @@ def parts(files: Files) -> list[tuple[str, tuple[str, bytes]]]:
     return [("files", (name, data)) for name, data in pairs]
 
 
+def _person(session: Session) -> tuple[User, str]:
+    """A new person with an API token; the password is hashed by nobody, since none logs in with it."""
+    user = User(email=f"{uuid4().hex}@example.org", name="Ada", password_hash="-")
+    session.add(user)
+    session.flush()
+    _, token = accounts.create_api_token(session, user, "tests")
+    return user, token
+
+
 @dataclass
 class Uploader:
     """A project's owner with a token, who uploads and looks."""
@@ -49,20 +60,30 @@ class Uploader:
     def in_new_project(cls, client: TestClient, settings: Settings) -> "Uploader":
         """An owner of a project without anything in it."""
         with session_scope(settings.database_url) as session:
-            email = f"{uuid4().hex}@example.org"
-            user = accounts.create_user(session, email, "Ada", "correct horse battery")
+            user, token = _person(session)
             project = projects.create(session, user, "Moths")
-            _, token = accounts.create_api_token(session, user, "tests")
         return cls(client, settings, project.id, {"Authorization": f"Bearer {token}"})
+
+    def as_member(self, role: Role | None) -> "Uploader":
+        """Somebody else: a member of the project with this role, or no member."""
+        with session_scope(self.settings.database_url) as session:
+            user, token = _person(session)
+            if role is not None:
+                session.add(Membership(project_id=self.project_id, user_id=user.id, role=role))
+        return replace(self, headers={"Authorization": f"Bearer {token}"})
 
     @property
     def url(self) -> str:
         """The project's address."""
         return f"/api/v1/projects/{self.project_id}"
 
+    def response(self, path: str, **params: Any) -> Any:
+        """The response to GET under the project."""
+        return self.client.get(f"{self.url}{path}", params=params, headers=self.headers)
+
     def get(self, path: str, **params: Any) -> Any:
         """The answer to GET under the project, which must be 200."""
-        answer = self.client.get(f"{self.url}{path}", params=params, headers=self.headers)
+        answer = self.response(path, **params)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
