@@ -13,9 +13,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from server.errors import InvalidInput, NewfoundError, NotFound, TooLarge, Unavailable
+from server.errors import Conflict, InvalidInput, NewfoundError, NotFound, TooLarge, Unavailable
 
 logger = structlog.get_logger()
+
+UNIQUE_VIOLATION = "23505"
 
 RenderPage = Callable[[Request, NewfoundError], Response]
 
@@ -53,6 +55,7 @@ class ErrorHandlers:
             RequestValidationError: from_validation,
             HTTPException: from_http,
             sqlalchemy.exc.DataError: from_data,
+            sqlalchemy.exc.IntegrityError: from_clash,
             sqlalchemy.exc.OperationalError: from_lost_service,
             redis.exceptions.ConnectionError: from_lost_service,
         }
@@ -92,6 +95,18 @@ def from_data(exception: sqlalchemy.exc.DataError) -> InvalidInput:
     """A value that PostgreSQL cannot hold, for example text with a NUL in it."""
     logger.info("value_refused_by_database", error=str(exception.orig))
     return InvalidInput("A value cannot be stored: it holds a NUL character or is out of range.")
+
+
+def from_clash(exception: sqlalchemy.exc.IntegrityError) -> Conflict:
+    """Two requests made the same thing at one moment, and the other was first.
+
+    Raises:
+        IntegrityError: it is any other broken rule, so a bug.
+    """
+    if getattr(exception.orig, "sqlstate", None) != UNIQUE_VIOLATION:
+        raise exception
+    logger.info("clash", error=str(exception.orig))
+    return Conflict("Somebody else has just done the same. Look again, then repeat what is still needed.")
 
 
 def from_lost_service(exception: Exception) -> Unavailable:
