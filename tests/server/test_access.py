@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from people import add_person, make_team
+from starlette.testclient import TestClient
 
 from server.permissions import ROLE_PERMISSIONS, Permission, Role
 
