@@ -56,6 +56,12 @@ class Engine:
         """The broker's server, for predictions and small notes between tasks."""
         return Redis.from_url(self.settings.redis_url)
 
+    def close(self) -> None:
+        """Let go of threads and connections."""
+        self.stopping.set()
+        self._pool.shutdown()
+        self.redis.close()
+
     @property
     def batch(self) -> int:
         """Images of one forward pass."""

@@ -88,6 +88,8 @@ def _run(ingest: _Ingest) -> None:
     try:
         for path in _waiting(ingest):
             _unpack(ingest, path)
+            if ingest.is_late:
+                break
         _finish_or_continue(ingest)
     except _Cancelled:
         logger.info("ingest_cancelled", batch_id=str(ingest.batch_id))
@@ -135,11 +137,11 @@ def _unpack(ingest: _Ingest, path: Path) -> None:
                 for member in archives.list_members(archive, limits)
             ]
             for some in intake.slices(files[position:]):
-                if ingest.is_late:
-                    return
                 _record_slice(ingest, some, written)
                 position += len(some)
                 ingest.spool.move_to(path, position)
+                if ingest.is_late and position < len(files):
+                    return
     except ArchiveError as error:
         _report_harmed(ingest, path, error)
     ingest.spool.remove(path)

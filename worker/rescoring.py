@@ -95,7 +95,7 @@ def _pass(engine: Engine, project_id: uuid.UUID) -> None:
         if version is None:
             return
         project = session.get_one(Project, project_id)
-        score_the_rest(session, project_id, version.id)
+        score_the_rest(session, version)
         current = engine.recognition.current(session, version, project.temperature)
         settings = _Settings(
             strategy=project.strategy,

@@ -73,7 +73,7 @@ class _Run:
     has_version: bool
     done: int
     deadline: float
-    features: int = 0
+    features: int
     after: uuid.UUID = FIRST
     unreadable: set[uuid.UUID] = field(default_factory=set)
 
@@ -103,9 +103,8 @@ def _score_slice(engine: Engine, batch_id: uuid.UUID) -> None:
     if run is None:
         return
     try:
-        while not run.is_over:
-            _score_parts(run)
-            if run.is_over:
+        while True:
+            if _score_parts(run) and run.is_over:
                 return
             if not run.has_version and not run.is_labelled and make_untrained(engine, run.project_id):
                 run.after = FIRST
@@ -138,16 +137,22 @@ def _start(engine: Engine, batch_id: uuid.UUID) -> _Run | None:
             has_version=version is not None,
             done=done,
             deadline=time.monotonic() + SLICE_SECONDS,
+            features=0 if version else queries.count_features(session, batch_id, engine.extractor.key),
         )
 
 
-def _score_parts(run: _Run) -> None:
-    """Compute one part while the part before it is written, until time or images run out."""
+def _score_parts(run: _Run) -> bool:
+    """Compute one part while the part before it is written, until time or images run out.
+
+    Whether there were any. One part is done even if time has run out already, so every slice gets on.
+    """
     ahead = _next_part(run)
+    worked = ahead is not None
     while ahead is not None:
         part = ahead
         ahead = None if run.is_over or run.is_ready_for_a_version else _next_part(run)
         _record(run, part)
+    return worked
 
 
 def _next_part(run: _Run) -> _Part | None:

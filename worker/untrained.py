@@ -14,7 +14,7 @@ from server.database import session_scope
 from server.exploration import queries, vectors
 from server.jobs import SCORE_BATCH, enqueue
 from server.model_versions import service as versions
-from server.tables import JobKind
+from server.tables import JobKind, ModelVersion
 from server.work import service as work
 from worker.engine import Engine
 
@@ -42,13 +42,13 @@ def make_untrained(engine: Engine, project_id: uuid.UUID) -> bool:
         version, made = versions.ensure_untrained(session, project_id, key)
         if made:
             engine.recognition.save(version.id, recogniser)
-            score_the_rest(session, project_id, version.id)
+            score_the_rest(session, version)
             logger.info("untrained_version_made", project_id=str(project_id), images=len(rows))
     return made
 
 
-def score_the_rest(session: Session, project_id: uuid.UUID, version_id: uuid.UUID) -> None:
-    """Ask for scores of all batches of the project with images that the version has not seen."""
-    for batch_id in queries.list_batches_to_score(session, project_id, version_id):
-        work.request_job(session, JobKind.SCORE, project_id, batch_id)
+def score_the_rest(session: Session, version: ModelVersion) -> None:
+    """Ask for scores of the images that an active version has not seen."""
+    for batch_id in queries.list_batches_to_score(session, version):
+        work.request_job(session, JobKind.SCORE, version.project_id, batch_id)
         enqueue(session, SCORE_BATCH, str(batch_id))

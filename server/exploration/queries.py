@@ -14,7 +14,17 @@ from server.exploration.bulk import BOOLEAN, DOUBLE, INTEGER, REAL, UUID, Layout
 from server.exploration.priorities import KINDS, ROUND_FLOOR, UNSCORED, ReasonKind, kinds, priorities
 from server.exploration.scores import Doubles, Flags, Ids, Integers, Scores
 from server.model_versions.queries import find_active
-from server.tables import AnnotationTask, Feature, Image, ModelVersion, Prediction, TaskState, VersionStatus
+from server.tables import (
+    AnnotationTask,
+    Feature,
+    Image,
+    Job,
+    JobKind,
+    ModelVersion,
+    Prediction,
+    TaskState,
+    VersionStatus,
+)
 
 NONE = "'00000000-0000-0000-0000-000000000000'::uuid"
 FIGURES = ("unknown_score", "openness", "informativeness", "free_energy")
@@ -73,6 +83,14 @@ def count_images(session: Session, batch_id: uuid.UUID) -> int:
     return session.scalar(select(func.count()).select_from(Image).where(Image.batch_id == batch_id)) or 0
 
 
+def count_features(session: Session, batch_id: uuid.UUID, runtime_key: str) -> int:
+    """Images of a batch whose features are there."""
+    statement = select(func.count()).select_from(Feature).join(Image, Image.id == Feature.image_id)
+    return (
+        session.scalar(statement.where(Image.batch_id == batch_id, Feature.runtime_key == runtime_key)) or 0
+    )
+
+
 def count_predicted(session: Session, batch_id: uuid.UUID, version_id: uuid.UUID) -> int:
     """Images of a batch that a version has scored."""
     statement = select(func.count()).select_from(Prediction)
@@ -84,13 +102,19 @@ def count_predicted(session: Session, batch_id: uuid.UUID, version_id: uuid.UUID
     )
 
 
-def list_batches_to_score(session: Session, project_id: uuid.UUID, version_id: uuid.UUID) -> list[uuid.UUID]:
-    """Batches of a project with images that the version has not scored."""
+def list_batches_to_score(session: Session, version: ModelVersion) -> list[uuid.UUID]:
+    """Batches with images that the version has not scored and that nobody has asked to score since it is
+    active: what could not be read then is not tried again and again."""
     known = select(Prediction.image_id).where(
-        Prediction.image_id == Image.id, Prediction.model_version_id == version_id
+        Prediction.image_id == Image.id, Prediction.model_version_id == version.id
     )
-    statement = select(Image.batch_id).where(Image.project_id == project_id, ~known.exists()).distinct()
-    return list(session.scalars(statement))
+    asked = select(Job.id).where(
+        Job.kind == JobKind.SCORE, Job.target_id == Image.batch_id, Job.created_at >= version.activated_at
+    )
+    statement = select(Image.batch_id).where(
+        Image.project_id == version.project_id, ~known.exists(), ~asked.exists()
+    )
+    return list(session.scalars(statement.distinct()))
 
 
 def list_labelled_categories(session: Session, image_ids: Ids) -> list[uuid.UUID]:
