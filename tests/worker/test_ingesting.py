@@ -90,7 +90,7 @@ def test_a_position_lost_by_a_crash_doubles_nothing(uploader, settings):
 
 
 def test_a_killed_worker_loses_and_doubles_nothing(uploader, settings):
-    batch_id = send(uploader, {f"{number}.jpg": picture(number) for number in range(400)})
+    batch_id = send(uploader, {f"{number}.jpg": picture(number) for number in range(200)})
     code = (
         "import sys, uuid; from server.settings import get_settings;"
         "from worker.ingesting import ingest_batch;"
@@ -106,10 +106,10 @@ def test_a_killed_worker_loses_and_doubles_nothing(uploader, settings):
     process.wait()
     job, lines, _ = state(settings, batch_id)
     assert job.state is JobState.RUNNING
-    assert lines < 400
+    assert lines < 200
     until_free(settings, batch_id)
     job, lines, images = state(settings, batch_id)
-    assert (job.state, lines, images) == (JobState.DONE, 400, 400)
+    assert (job.state, lines, images) == (JobState.DONE, 200, 200)
 
 
 def until_free(settings, batch_id):
