@@ -283,7 +283,7 @@ def count_by_status(session: Session, project_id: uuid.UUID) -> dict[CategorySta
         .where(Category.project_id == project_id)
         .group_by(Category.status)
     )
-    return {status: count for status, count in rows}
+    return dict(rows.all())
 
 
 def _matching(
