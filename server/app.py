@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.middleware import Middleware
+from fastapi.security import HTTPBearer
 from redis import Redis
 
 from annotation_ui.pages import router as pages
@@ -26,6 +27,8 @@ from server.work import endpoints as work
 
 API = "/api/v1"
 SMALL_BODY = MIB
+# Tells the reference page how to send a token; who is asking is decided by ``deps.find_user``.
+BEARER = HTTPBearer(auto_error=False, description="An API token, `nf_…`.")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -59,7 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.redis = Redis.from_url(settings.redis_url)
     errors.install(app)
     app.include_router(docs.router)
-    app.include_router(health.router)
+    app.include_router(health.router, include_in_schema=False)
     app.include_router(api_router(), prefix=API)
     app.include_router(pages)
     mount_static(app)
@@ -69,19 +72,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def api_router() -> APIRouter:
     """Every feature's endpoints."""
     router = APIRouter()
-    features = (
-        health,
-        accounts,
-        projects,
-        batches,
-        categories,
-        annotations,
-        predictions,
-        model_versions,
-        work,
-    )
+    router.include_router(health.router)
+    features = (accounts, projects, batches, categories, annotations, predictions, model_versions, work)
     for feature in features:
-        router.include_router(feature.router)
+        router.include_router(feature.router, dependencies=[Depends(BEARER)])
     return router
 
 
