@@ -75,45 +75,67 @@ KNOWN = {
         without=_names("pray"),
         plus=_names("writing_hand"),
     ),
+    "pedestrian": Look(
+        plus=_names(
+            "walking man-walking woman-walking person_walking_facing_right man_walking_facing_right"
+            " woman_walking_facing_right standing_person man_standing woman_standing kneeling_person"
+            " man_kneeling woman_kneeling person_kneeling_facing_right man_kneeling_facing_right"
+            " woman_kneeling_facing_right person_with_probing_cane man_with_probing_cane"
+            " woman_with_probing_cane person_with_white_cane_facing_right"
+            " man_with_white_cane_facing_right woman_with_white_cane_facing_right runner man-running"
+            " woman-running person_running_facing_right man_running_facing_right"
+            " woman_running_facing_right"
+        ),
+    ),
+    "emblem": Look(("religion", "zodiac")),
+    "heart": Look(
+        ("heart",), without=_names("love_letter heavy_heart_exclamation_mark_ornament heart_decoration")
+    ),
     "dish": Look(
-        ("food-prepared", "food-asian"),
-        without=_names(
-            "egg butter salt canned_food cheese_wedge cut_of_meat bacon meat_on_bone poultry_leg"
-            " sweet_potato fish_cake dango fortune_cookie takeout_box oden popcorn fries"
+        plus=_names(
+            "rice curry ramen spaghetti stew shallow_pan_of_food fried_egg green_salad bowl_with_spoon"
+            " stuffed_flatbread falafel fondue bento sushi pancakes waffle birthday cake pie custard tea"
+            " coffee"
+        ),
+    ),
+    "bird": Look(("animal-bird",), without=_names("feather wing phoenix")),
+    "tool": Look(
+        plus=_names(
+            "hammer axe pick hammer_and_pick hammer_and_wrench dagger_knife crossed_swords carpentry_saw"
+            " wrench screwdriver hocho pencil2 lower_left_paintbrush lower_left_crayon"
+            " lower_left_fountain_pen"
         ),
     ),
     "clothing": Look(
-        ("clothing",),
-        without=_names(
-            "eyeglasses dark_sunglasses goggles folding_hand_fan purse handbag pouch shopping_bags"
-            " school_satchel hair_pick crown womans_hat tophat mortar_board billed_cap military_helmet"
-            " helmet_with_white_cross prayer_beads lipstick ring gem"
+        plus=_names(
+            "lab_coat safety_vest shirt jeans coat dress kimono sari one-piece_swimsuit shorts bikini"
+            " womans_clothes martial_arts_uniform running_shirt_with_sash"
         ),
-        plus=_names("martial_arts_uniform running_shirt_with_sash ice_skate"),
     ),
-    "bird": Look(("animal-bird",), without=_names("feather wing phoenix")),
-    "heart": Look(("heart",), without=_names("love_letter heavy_heart_exclamation_mark_ornament")),
-    "drink": Look(("drink",), without=_names("baby_bottle ice_cube teapot")),
-    "tool": Look(
-        ("tool",),
-        without=_names(
-            "bomb boomerang bow_and_arrow shield nut_and_bolt gear compression scales link broken_chain"
-            " chains hook toolbox magnet ladder probing_cane"
-        ),
-        plus=_names("hocho pencil2 lower_left_paintbrush lower_left_crayon fork_and_knife"),
-    ),
-    "vegetable": Look(("food-vegetable",), without=_names("peanuts beans chestnut brown_mushroom")),
     "book": Look(
         ("book-paper",),
         without=_names("label newspaper rolled_up_newspaper scroll bookmark_tabs bookmark books"),
         plus=_names("spiral_note_pad clipboard memo"),
     ),
-    "sweet": Look(("food-sweet",), without=_names("honey_pot chocolate_bar")),
-    "ball": Look(
-        plus=_names("soccer baseball softball basketball volleyball football rugby_football tennis 8ball"),
+    "drink": Look(
+        plus=_names(
+            "glass_of_milk wine_glass cocktail tropical_drink beer beers clinking_glasses tumbler_glass"
+            " cup_with_straw bubble_tea"
+        ),
     ),
-    "instrument": Look(("musical-instrument",), without=_names("musical_keyboard")),
-    "fish": Look(plus=_names("whale whale2 dolphin fish tropical_fish blowfish shark seal")),
+    "cat": Look(("cat-face",)),
+    "cloud": Look(
+        plus=_names(
+            "cloud partly_sunny thunder_cloud_and_rain mostly_sunny barely_sunny partly_sunny_rain"
+            " rain_cloud snow_cloud lightning"
+        ),
+    ),
+    "ban": Look(
+        plus=_names(
+            "no_bicycles no_smoking do_not_litter non-potable_water no_pedestrians no_mobile_phones"
+            " underage no_entry_sign"
+        ),
+    ),
 }
 
 NOVEL = {
@@ -128,9 +150,13 @@ NOVEL = {
             " first_quarter_moon_with_face last_quarter_moon_with_face"
         ),
     ),
-    "flower": Look(("plant-flower",), without=_names("rosette")),
-    "bug": Look(("animal-bug",), without=_names("snail spider_web microbe worm")),
-    "fruit": Look(("food-fruit",), without=_names("coconut olive")),
+    "flower": Look(("plant-flower",), without=_names("rosette white_flower")),
+    "bug": Look(("animal-bug",), without=_names("snail spider_web microbe worm butterfly bug")),
+    "fruit": Look(
+        plus=_names(
+            "melon tangerine lemon lime mango apple green_apple pear peach cherries strawberry tomato"
+        ),
+    ),
     "building": Look(
         ("place-building", "place-religious"),
         without=_names(
