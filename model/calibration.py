@@ -4,7 +4,7 @@ Distances of an image to the mean it helped to form, in a space that it helped t
 to say anything. So the space and the means are fitted on part of the images and the rest are measured.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from model.memory import ClassMemory
 from model.metrics import auroc
 from model.scores import SCORES, Score, Threshold, calibrate
 from model.space import Space, class_means
+
+FitSpace = Callable[[F32, I64], Space]
 
 FOLDS = 5
 # With fewer classes a fold of them is too few to stand for "everything else".
@@ -48,13 +50,14 @@ class Round:
     scores: dict[str, Score]
 
 
-def calibrate_on(x: F32, labels: I64, *, seed: int) -> Calibration:
-    """Measure on raw training features f32[N,F] with labels 0…K−1, N ≥ 1. Uses known images only."""
+def calibrate_on(x: F32, labels: I64, fit_space: FitSpace, *, seed: int) -> Calibration:
+    """Measure on raw training features f32[N,F] with labels 0…K−1, N ≥ 1, in spaces fitted as the
+    final one will be. Uses known images only."""
     rng = np.random.default_rng(seed)
     counts = np.bincount(labels)
-    score = choose_score(x, labels, rng)
+    score = choose_score(x, labels, fit_space, rng)
     raw, nearest, own, own_class = [], [], [], []
-    for fitted in rounds(x, labels, folds_of(labels, rng)):
+    for fitted in rounds(x, labels, fit_space, folds_of(labels, rng)):
         gaps = distances(fitted.known, fitted.memory.centroids)
         raw.append(fitted.scores[score].score(fitted.known, fitted.memory))
         nearest.append(gaps.min(1))
@@ -84,7 +87,7 @@ def _unmeasured(classes: int) -> Calibration:
     return Calibration(1.0, cut / float(np.sqrt(2)), limits, threshold)
 
 
-def choose_score(x: F32, labels: I64, rng: np.random.Generator) -> str:
+def choose_score(x: F32, labels: I64, fit_space: FitSpace, rng: np.random.Generator) -> str:
     """The score that best tells held-out images of fitted classes from classes left out on purpose.
 
     The declared open validation set is made of known classes: no test data. With fewer than ten classes
@@ -96,7 +99,7 @@ def choose_score(x: F32, labels: I64, rng: np.random.Generator) -> str:
         folds = folds_of(labels, rng)
         # Each class is left out in one round.
         left_out = rng.permutation(classes) % FOLDS == np.arange(FOLDS)[:, None]
-        for fitted in rounds(x, labels, folds, left_out):
+        for fitted in rounds(x, labels, fit_space, folds, left_out):
             is_unknown = np.repeat([False, True], [len(fitted.known), len(fitted.unknown)])
             both = np.concatenate([fitted.known, fitted.unknown])
             for name, score in fitted.scores.items():
@@ -116,7 +119,9 @@ def folds_of(labels: I64, rng: np.random.Generator) -> I64:
     return folds
 
 
-def rounds(x: F32, labels: I64, folds: I64, left_out: Bool | None = None) -> Iterator[Round]:
+def rounds(
+    x: F32, labels: I64, fit_space: FitSpace, folds: I64, left_out: Bool | None = None
+) -> Iterator[Round]:
     """One fit per fold, without its images and without the classes ``left_out`` bool[FOLDS,K]."""
     for fold in range(FOLDS):
         is_open = np.zeros(len(x), np.bool_) if left_out is None else left_out[fold][labels]
@@ -125,7 +130,7 @@ def rounds(x: F32, labels: I64, folds: I64, left_out: Bool | None = None) -> Ite
         if not held_out.any() or not fit.any():
             continue
         classes, index = np.unique(labels[fit], return_inverse=True)
-        space = Space.fit(x[fit], index)
+        space = fit_space(x[fit], index)
         v = space.transform(x[fit])
         means = class_means(v, index, len(classes))
         counts = np.bincount(index)

@@ -269,10 +269,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         content = (folder / "recogniser.safetensors").read_bytes()
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder} holds no readable recogniser: {error}") from error
-    if description.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{folder} has format {description.get('format')}, this version reads {FORMAT}."
-        )
-    if hashlib.sha256(content).hexdigest() != description.get("sha256"):
+    found = description.get("format") if isinstance(description, dict) else None
+    if found != FORMAT:
+        raise CheckpointError(f"{folder} has format {found}, this version reads {FORMAT}.")
+    if hashlib.sha256(content).hexdigest() != description["sha256"]:
         raise CheckpointError(f"{folder}/recogniser.safetensors is damaged: its checksum differs.")
     return description, load_tensors(content)

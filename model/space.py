@@ -60,10 +60,11 @@ class Space:
 
 
 def principal_directions(moved: F32, dim: int) -> F32:
-    """Orthonormal columns f32[F,dim]: the leading principal directions of the rows of f32[N,F].
+    """Orthogonal columns f32[F,dim]: the leading principal directions of the rows of f32[N,F], length 1.
 
     Where there are fewer than ``dim`` of them they are completed by random directions of the rest of
-    the space (fixed seed): a class nobody has labelled yet may differ only there.
+    the space (fixed seed): a class nobody has labelled yet may differ only there. These are longer, so
+    that on average distances in the rest of the space are kept (Johnson & Lindenstrauss 1984).
     """
     rows = moved.astype(np.float64)
     # Rows·rowsᵀ has the same eigenvalues as rowsᵀ·rows: take the smaller of the two.
@@ -77,9 +78,10 @@ def principal_directions(moved: F32, dim: int) -> F32:
     # An eigenvector's sign is arbitrary: make its largest entry positive, so that fits agree.
     leading = leading * np.sign(leading[np.abs(leading).argmax(0), np.arange(rank)])
     if rank < dim:
+        rest = moved.shape[1] - rank
         random = np.random.default_rng(0).standard_normal((moved.shape[1], dim - rank))
         random -= leading @ (leading.T @ random)
-        leading = np.hstack([leading, np.linalg.qr(random)[0]])
+        leading = np.hstack([leading, np.linalg.qr(random)[0] * np.sqrt(rest / (dim - rank))])
     return leading.astype(np.float32)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -64,9 +65,10 @@ def train_head(
     if len(x) == 0 or len(x) != len(labels):
         raise ValueError(f"Training needs images and one label for each: {len(x)} and {len(labels)} given.")
     categories, index = np.unique(np.asarray(labels), return_inverse=True)
-    space = Space.fit(x, index, dim=config.dim, shrinkage=config.shrinkage)
+    fit_space = partial(Space.fit, dim=config.dim, shrinkage=config.shrinkage)
+    space = fit_space(x, index)
     v = space.transform(x)
-    calibration = calibrate_on(x, index, seed=config.seed)
+    calibration = calibrate_on(x, index, fit_space, seed=config.seed)
     head = _optimise(v, index, config, progress, should_stop)
     memory = ClassMemory(
         categories=tuple(str(category) for category in categories),

@@ -73,9 +73,18 @@ class TestPrincipalDirections:
         np.testing.assert_allclose(np.abs((ours * theirs).sum(0)), 1, atol=1e-4)
 
     @pytest.mark.parametrize("images", [1, 3, 100])
-    def test_are_orthonormal_even_with_few_images(self, images: int) -> None:
+    def test_are_orthogonal_even_with_few_images(self, images: int) -> None:
         directions = principal_directions(features(images), 12)
-        np.testing.assert_allclose(directions.T @ directions, np.eye(12), atol=1e-5)
+        lengths = np.ones(12)
+        if images < 12:
+            lengths[images:] = (40 - images) / (12 - images)
+        np.testing.assert_allclose(directions.T @ directions, np.diag(lengths), atol=1e-4)
+
+    def test_keep_distances_on_average_where_few_images_span_little(self) -> None:
+        directions = principal_directions(features(3), 12)
+        difference = np.random.default_rng(1).standard_normal((500, 40))
+        kept = np.square(difference @ directions).sum(1) / np.square(difference).sum(1)
+        assert kept.mean() == pytest.approx(1, abs=0.1)
 
 
 class TestCovariance:
