@@ -89,3 +89,9 @@ def create_user(body: UserIn, user: CurrentUser, session: SessionDep) -> UserOut
         session, body.email, body.name, body.password, body.is_admin, created_by=user
     )
     return UserOut.model_validate(created)
+
+
+@router.delete("/users/{user_id}", status_code=status.HTTP_204_NO_CONTENT)
+def close_account(user_id: uuid.UUID, user: CurrentUser, session: SessionDep) -> None:
+    """Shut a person out, for admins. Their labels stay."""
+    service.close_account(session, user, user_id)

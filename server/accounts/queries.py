@@ -69,9 +69,13 @@ def list_tokens(session: Session, user_id: uuid.UUID) -> Sequence[ApiToken]:
 
 
 def list_users(session: Session, limit: int, offset: int) -> Sequence[User]:
-    """All users by name."""
+    """All users whose account is open, by name."""
     return session.scalars(
-        select(User).order_by(func.lower(User.name), User.id).limit(limit).offset(offset)
+        select(User)
+        .where(User.disabled_at.is_(None))
+        .order_by(func.lower(User.name), User.id)
+        .limit(limit)
+        .offset(offset)
     ).all()
 
 

@@ -150,6 +150,25 @@ def change_password(session: Session, user: User, current: str, new: str) -> Non
     _set_password(session, user, new)
 
 
+def close_account(session: Session, admin: User, user_id: uuid.UUID) -> None:
+    """Shut a person out at once, browsers and tokens alike. Their labels and history stay.
+
+    Raises:
+        NotFound: there is no such account.
+        NotPermitted: it is one's own.
+    """
+    require_admin(admin)
+    user = session.get(User, user_id)
+    if user is None or user.disabled_at is not None:
+        raise NotFound("There is no such account.")
+    if user.id == admin.id:
+        raise NotPermitted("Nobody closes their own account. Ask another admin.")
+    user.disabled_at = utc_now()
+    queries.delete_sessions(session, user.id)
+    session.flush()
+    audit.record(session, "user.closed", user_id=admin.id, subject_id=user.id, email=user.email)
+
+
 def list_users(session: Session, user: User, *, limit: int = 100, offset: int = 0) -> Sequence[User]:
     """All accounts, for an admin."""
     require_admin(user)

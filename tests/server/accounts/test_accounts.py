@@ -172,5 +172,19 @@ class TestUsers:
         again = client.post("/api/v1/users", json=NEW, headers=admin.headers)
         assert (again.status_code, again.json()["error"]["code"]) == (409, "email-taken")
 
+    def test_an_admin_closes_an_account_at_once(self, client, admin, person):
+        login = {"email": person.email, "password": PASSWORD}
+        assert client.post("/api/v1/sessions", json=login).status_code == 204
+        url = f"/api/v1/users/{person.id}"
+        assert client.delete(url, headers=admin.headers).status_code == 204
+        assert client.get("/api/v1/me").status_code == 401
+        assert client.get("/api/v1/me", headers=person.headers).status_code == 401
+        assert client.post("/api/v1/sessions", json=login).status_code == 401
+        assert client.delete(url, headers=admin.headers).status_code == 404
+
+    def test_nobody_closes_their_own_or_without_being_admin(self, client, admin, person):
+        assert client.delete(f"/api/v1/users/{admin.id}", headers=admin.headers).status_code == 403
+        assert client.delete(f"/api/v1/users/{admin.id}", headers=person.headers).status_code == 403
+
     def test_a_page_has_a_limit(self, client, admin):
         assert client.get("/api/v1/users?limit=501", headers=admin.headers).status_code == 422
