@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -116,6 +116,9 @@ class Failures:
 
         try:
             await self.app(scope, receive, watch)
+        except ClientDisconnect:
+            # Nobody is there to read an answer, and nothing is wrong here.
+            logger.info("client_left", path=scope["path"])
         except Exception:
             if scope["type"] != "http" or started:
                 raise

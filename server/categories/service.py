@@ -23,7 +23,7 @@ from server.tables.base import utc_now
 EXEMPLARS = 3
 NEIGHBOURS = 5
 NO_MARKS = Marks((), ())
-NOBODY: frozenset[uuid.UUID] = frozenset()
+NO_CATEGORIES: frozenset[uuid.UUID] = frozenset()
 
 
 def find_or_create(
@@ -75,7 +75,7 @@ def check_name(
     name: str,
     image_id: uuid.UUID | None = None,
     *,
-    different_from: Collection[uuid.UUID] = NOBODY,
+    different_from: Collection[uuid.UUID] = NO_CATEGORIES,
 ) -> NameCheck:
     """What ``name`` would be, by its text and by the picture that it was typed for.
 
@@ -113,7 +113,7 @@ def create(
     name: str,
     *,
     image_id: uuid.UUID | None = None,
-    different_from: Collection[uuid.UUID] = NOBODY,
+    different_from: Collection[uuid.UUID] = NO_CATEGORIES,
 ) -> Category:
     """Make a category if its name is new. An annotator's is PROPOSED until a reviewer confirms it.
 
@@ -147,7 +147,7 @@ def resolve(
     name: str,
     *,
     image_id: uuid.UUID | None = None,
-    different_from: Collection[uuid.UUID] = NOBODY,
+    different_from: Collection[uuid.UUID] = NO_CATEGORIES,
 ) -> tuple[Category, bool]:
     """The category meant by a name typed for an image, and whether it was made now.
 

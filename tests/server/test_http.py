@@ -1,5 +1,6 @@
 """HTTP rules of every path: numbers, headers, CSRF, body limits, HEAD; and how errors look."""
 
+import asyncio
 import re
 from uuid import uuid4
 
@@ -7,6 +8,7 @@ import pytest
 import structlog
 from people import add_person, make_team
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from server.app import body_limit, create_app
@@ -50,6 +52,10 @@ def small_app(settings):
     def broken_rule(session: SessionDep):
         session.add(Project(name="x", round_size=0, created_at=utc_now()))
         session.flush()
+
+    @app.post("/api/v1/torn")
+    async def torn(request: Request):
+        await request.body()
 
     return app
 
@@ -123,6 +129,31 @@ class TestBugs:
 
     def test_keep_the_security_headers(self, small):
         assert small.get("/bug").headers["content-security-policy"]
+
+
+class TestClientThatLeaves:
+    def test_in_the_middle_of_its_body_is_no_bug(self, small_app, settings):
+        messages = iter(
+            [{"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"}]
+        )
+        headers = add_person(settings).headers
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/api/v1/torn",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            "query_string": b"",
+        }
+
+        async def receive():
+            return next(messages)
+
+        async def send(message):
+            raise AssertionError(f"nobody reads {message}")
+
+        with structlog.testing.capture_logs() as lines:
+            asyncio.run(small_app(scope, receive, send))
+        assert [line["event"] for line in lines] == ["client_left", "request"]
 
 
 class TestRequestNumber:
