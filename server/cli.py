@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import NoReturn
 
+import alembic.util
 import httpx
 import pydantic
+import sqlalchemy
+import sqlalchemy.exc
 import uvicorn
 from celery.signals import setup_logging
 
@@ -128,6 +131,8 @@ def up(options: argparse.Namespace) -> None:
         settings = get_settings()
         print("newfound: bringing the database up to date", flush=True)
         first_admin = _prepare_database(settings)
+        # Said again at the end; whoever stops it before that must not be locked out.
+        print(f"newfound: {_login_line(first_admin)}", flush=True)
         children = [
             _child("worker", "--queue", SCORE_QUEUE),
             _child("worker", "--queue", TRAIN_QUEUE, name="train"),
@@ -147,18 +152,21 @@ def _welcome(
     address = f"http://{_visible_host(settings.host)}:{settings.port}"
     while not _answers(f"{address}/health"):
         yield
-    lines = [f"newfound is ready: {address}"]
-    if first_admin:
-        lines.append("Log in as {} with the password {} (shown this once).".format(*first_admin))
-    else:
-        lines.append("Password forgotten? `newfound admin reset-password EMAIL` makes a new one.")
+    lines = [f"newfound is ready: {address}", _login_line(first_admin)]
     if with_demo:
+        print(f"newfound: answers at {address}; the demo project comes next", flush=True)
         supervisor.add(Child("demo", (sys.executable, "-P", "-m", "demo", "create"), keep=False))
         while (code := supervisor.exit_code("demo")) is None:
             yield
         if code:
             lines.append(f"The demo project was not made ({describe_exit(code)}); the lines above say why.")
     print("", *lines, "", sep="\n", flush=True)
+
+
+def _login_line(first_admin: tuple[str, str] | None) -> str:
+    if first_admin is None:
+        return "Password forgotten? `newfound admin reset-password EMAIL` makes a new one."
+    return "Log in as {} with the password {} (shown at the first start only).".format(*first_admin)
 
 
 def api(options: argparse.Namespace) -> None:
@@ -224,7 +232,7 @@ def migrate(options: argparse.Namespace) -> None:
         first_admin = _prepare_database(settings)
     print("The database is up to date.")
     if first_admin:
-        print("Log in as {} with the password {} (shown this once).".format(*first_admin))
+        print(_login_line(first_admin))
 
 
 def services(options: argparse.Namespace) -> None:
@@ -324,7 +332,18 @@ def _services_for_a_moment(settings: Settings) -> Iterator[Settings]:
 
 def _prepare_database(settings: Settings) -> tuple[str, str] | None:
     """Migrate; email and password of the first administrator where there was nobody."""
-    migrations.upgrade(settings.database_url)
+    try:
+        migrations.upgrade(settings.database_url)
+    except alembic.util.CommandError as error:
+        raise CommandError(
+            f"The database cannot be brought up to date: {error}. Has a newer newfound written it?"
+        ) from error
+    except sqlalchemy.exc.DBAPIError as error:
+        where = sqlalchemy.make_url(settings.database_url).render_as_string(hide_password=True)
+        raise CommandError(
+            f"The database {where} cannot be used: {str(error.orig).strip()}. newfound needs PostgreSQL 16 "
+            "or newer with pgvector and the right to make tables; NEWFOUND_DATABASE_URL names it."
+        ) from error
     with session_scope(settings.database_url) as session:
         return accounts.ensure_first_admin(session)
 

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import text
 from stack import free_port
 
 from server import embedded, supervisor
+from server.database import session_scope
 from server.supervisor import Backoff, Child, Console, Supervisor, describe_exit
 
 
@@ -283,7 +285,7 @@ class TestUp:
     def test_starts_survives_and_stops(self, up: Callable[..., Up]) -> None:
         first = up("life")
         first.wait_until_ready()
-        login = re.search(r"Log in as (\S+@\S+) with the password (\S+) \(shown this once\)", first.written)
+        login = re.search(r"Log in as (\S+@\S+) with the password (\S+) \(shown at the first", first.written)
         assert login, first.written
         assert first.is_healthy()
 
@@ -343,6 +345,27 @@ class TestUp:
         done = newfound("up", home=run_folder / "untouched", NEWFOUND_PORT="http")
         assert done.returncode == 1
         assert done.stderr.startswith("newfound: NEWFOUND_PORT='http': ")
+
+    def test_a_database_that_does_not_answer_is_named_without_its_password(self, run_folder: Path) -> None:
+        url = f"postgresql+psycopg://me:secret@127.0.0.1:{free_port()}/images"
+        done = newfound("migrate", home=run_folder, NEWFOUND_DATABASE_URL=url, NEWFOUND_REDIS_URL="redis://x")
+        assert done.returncode == 1
+        assert re.search(
+            r"^newfound: The database \S+me:\*\*\*@\S+ cannot be used: .*pgvector", done.stderr, re.DOTALL
+        )
+        assert "secret" not in done.stderr
+
+    def test_a_database_of_a_newer_version_is_said_to_be_so(
+        self, run_folder: Path, fresh_database_url: str
+    ) -> None:
+        with session_scope(fresh_database_url) as session:
+            session.execute(text("UPDATE alembic_version SET version_num = 'from_the_future'"))
+        variables = {"NEWFOUND_DATABASE_URL": fresh_database_url, "NEWFOUND_REDIS_URL": "redis://x"}
+        done = newfound("migrate", home=run_folder, **variables)
+        assert done.returncode == 1
+        assert re.match(
+            r"newfound: The database cannot be brought up to date: .*from_the_future", done.stderr
+        )
 
     def test_a_single_process_needs_a_database(self, run_folder: Path) -> None:
         done = newfound("worker", home=run_folder / "untouched")
