@@ -15,6 +15,7 @@ import structlog
 from model.arrays import F32
 from model.exploration import STRATEGIES, Pool
 from model.scores.threshold import ACCEPTED_SHARE
+from server.annotations.queries import hold_claims
 from server.database import session_scope
 from server.exploration import queries, vectors
 from server.exploration.bulk import Rows
@@ -34,7 +35,8 @@ logger = structlog.get_logger()
 CHUNK = 8192
 # Figures that moved less are not written: they change no decision and no order that matters.
 TOLERANCE = 1e-3
-HEAD = 2000
+# Rows beyond those of the old and the new round that are written with the head.
+HEAD_MARGIN = 128
 WRITE_BATCH = 10_000
 # The latest answers that the strategy keeps groups of their own for.
 LATEST_LABELLED = 300
@@ -110,7 +112,7 @@ def _pass(engine: Engine, project_id: uuid.UUID) -> None:
         labelled = latest["vector"]["values"].astype(np.float32)
         places = _arrange(pool, labelled, settings, seed=project_id.int)
         changed = _changed(pool)
-        _write_places(engine, current, pool, places, changed, settings)
+        _write_places(engine, project_id, current, pool, places, changed, settings)
         _write_predictions(engine, current, pool, changed)
     with session_scope(engine.url) as session:
         queries.mark_scored(session, current.version_id, current.revision)
@@ -212,7 +214,13 @@ def _halves(ids: Rows) -> Integers:
 
 
 def _write_places(
-    engine: Engine, current: Current, pool: _Pool, places: Places, changed: Flags, settings: _Settings
+    engine: Engine,
+    project_id: uuid.UUID,
+    current: Current,
+    pool: _Pool,
+    places: Places,
+    changed: Flags,
+    settings: _Settings,
 ) -> None:
     """Write the places that moved: the head of the old and of the new order first."""
     stored = pool.stored
@@ -220,8 +228,11 @@ def _write_places(
     moved |= stored["is_control"] != places.is_control
     rows = np.flatnonzero(moved & stored["is_open"])
     rows = rows[np.argsort(-np.maximum(stored["priority"], places.priority)[rows], kind="stable")]
-    for some in (rows[:HEAD], *_batches(rows[HEAD:])):
+    head = 2 * settings.round_size + HEAD_MARGIN
+    for at, some in enumerate([rows[:head], *_batches(rows[head:])]):
         with session_scope(engine.url) as session:
+            if at == 0:
+                hold_claims(session, project_id)
             queries.write_places(
                 session,
                 pool.scores[some],

@@ -246,7 +246,10 @@ _WRITE_PLACES = f"""
             'openness', s.openness, 'informativeness', s.informativeness, 'free_energy', s.free_energy,
             'strategy', CAST(:strategy AS text), 'gate', CAST(:gate AS text),
             'rank', NULLIF(s.rank, 0), 'group_size', NULLIF(s.group_size, 0))
-    FROM staged_places s WHERE t.image_id = s.image_id AND t.state = 'OPEN'
+    FROM staged_places s, (
+        SELECT t.id FROM annotation_tasks t JOIN staged_places s ON s.image_id = t.image_id
+        WHERE t.state = 'OPEN' FOR UPDATE OF t SKIP LOCKED) waiting
+    WHERE t.id = waiting.id AND s.image_id = t.image_id
 """
 
 
@@ -255,7 +258,7 @@ def write_places(
 ) -> None:
     """Give the waiting tasks of these images their place in the queue, with the figures behind it.
 
-    Images that somebody holds or has answered in the meantime are left alone.
+    Images that somebody holds, answers or has answered in the meantime are left alone, without waiting.
     """
     layout = Layout(
         {"image_id": UUID, "nearest_id": UUID, "priority": DOUBLE, "is_control": BOOLEAN}

@@ -1,14 +1,16 @@
 """The engine of a worker in this process, on the run's real database and Redis."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from world import World
 
 from model.runtime import load_extractor
+from model.train import TrainConfig
 from server.settings import Settings
-from worker import tasks
+from worker import tasks, training
 from worker.engine import Engine
 
 
@@ -37,3 +39,9 @@ def world(engine: Engine) -> World:
     """A project without images."""
     engine.redis.flushdb()
     return World(engine)
+
+
+@pytest.fixture
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings of some steps: what is learnt does not matter here, what is done with it does."""
+    monkeypatch.setattr(training, "TrainConfig", partial(TrainConfig, min_steps=40, epochs=1))

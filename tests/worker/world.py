@@ -12,6 +12,7 @@ from PIL import Image as Pictures
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from model.images import open_picture
 from server import jobs
 from server.database import session_scope
 from server.exploration import vectors
@@ -66,7 +67,7 @@ class World:
         """Stored image files without features; their scores are asked for."""
         hashes = [hashlib.sha256(file).hexdigest() for file in files]
         for file, sha256 in zip(files, hashes, strict=True):
-            self.engine.store.add(sha256, file, Pictures.open(BytesIO(file)).convert("RGB"))
+            self.engine.store.add(sha256, file, open_picture(file))
         with session_scope(self.engine.url) as session:
             return self._images(session, batch_id, hashes)
 
