@@ -58,18 +58,30 @@ RENEW_OF_HOLDER = """
 """
 
 
-def prepare_claim(session: Session, *, durable: bool, holder: uuid.UUID | None) -> None:
-    """Let claims of one holder follow one another; unless ``durable``, spare the disk flush.
+_QUEUE = "hashtextextended(CAST(CAST(:project_id AS uuid) AS text), 2)"
+
+
+def prepare_claim(
+    session: Session, project_id: uuid.UUID, *, durable: bool, holder: uuid.UUID | None
+) -> None:
+    """Let claims of one holder follow one another, and all of them a head of the queue that is being
+    written; unless ``durable``, spare the disk flush.
 
     A hold that a crash forgets has only ended early.
     """
-    steps = []
+    steps = [f"pg_advisory_xact_lock_shared({_QUEUE})"]
     if not durable:
         steps.append("set_config('synchronous_commit', 'off', true)")
     if holder is not None:
         steps.append("pg_advisory_xact_lock(hashtextextended(CAST(CAST(:holder AS uuid) AS text), 0))")
-    if steps:
-        session.execute(text(f"SELECT {', '.join(steps)}"), {"holder": holder} if holder else {})
+    values = {"project_id": project_id} | ({"holder": holder} if holder else {})
+    session.execute(text(f"SELECT {', '.join(steps)}"), values)
+
+
+def hold_claims(session: Session, project_id: uuid.UUID) -> None:
+    """Let claims wait until this transaction has written the head of the queue: they pass over rows that
+    somebody writes, so they would be given what lies behind it."""
+    session.execute(text(f"SELECT pg_advisory_xact_lock({_QUEUE})"), {"project_id": project_id})
 
 
 def lock_journal_of(session: Session, project_id: uuid.UUID, user_id: uuid.UUID) -> None:

@@ -101,7 +101,7 @@ def claim_next(
     skipped all that is left gets it again, and ``skipped_again`` says so. ``durable`` keeps the disk flush
     of the commit, for a transaction that holds an answer too.
     """
-    queries.prepare_claim(session, durable=durable, holder=holder)
+    queries.prepare_claim(session, project.id, durable=durable, holder=holder)
     lease = {
         "project_id": project.id,
         "user_id": user.id,
