@@ -112,6 +112,7 @@ def take_slice(
             strict=True,
         )
     )
+    store.make_durable([sha256 for sha256, file in decoded.items() if isinstance(file, Stored)])
     return [file if isinstance(file, Refused) else _as_taken(file, decoded) for file in loaded]
 
 
@@ -142,7 +143,7 @@ def _decode_and_store(file: _Loaded, store: ImageStore, limits: PictureLimits) -
         )
     except PictureError as error:
         return Refused(file.name, len(file.data), error.code, error.message)
-    store.add(file.sha256, file.data, picture.image)
+    store.add(file.sha256, file.data, picture)
     return Stored(
         file.name,
         len(file.data),

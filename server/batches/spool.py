@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 from typing import BinaryIO
 
-from server.storage import write_atomically
+from server.storage import sync, write_atomically
 
 _CHUNK = 1024 * 1024
 
@@ -27,7 +27,8 @@ class Spool:
             with os.fdopen(os.dup(descriptor), "wb") as file:
                 shutil.copyfileobj(source, file, _CHUNK)
 
-        write_atomically(path, copy, durable=True)
+        write_atomically(path, copy)
+        sync([path])
         return path
 
     def waiting(self, batch_id: uuid.UUID) -> list[Path]:

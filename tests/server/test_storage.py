@@ -11,7 +11,7 @@ from PIL import Image
 
 from model.images import open_picture
 from server.errors import StorageFull
-from server.storage import ImageStore, write_atomically
+from server.storage import ImageStore, sync, write_atomically
 
 
 def jpeg(width, height, **options) -> bytes:
@@ -22,7 +22,8 @@ def jpeg(width, height, **options) -> bytes:
 
 def add(store, data) -> str:
     sha256 = hashlib.sha256(data).hexdigest()
-    store.add(sha256, data, open_picture(data).image)
+    store.add(sha256, data, open_picture(data))
+    store.make_durable([sha256])
     return sha256
 
 
@@ -50,8 +51,9 @@ class TestCopies:
         assert decoded(store.thumbnail(sha256)).size == (341, 256)
         assert decoded(store.display(sha256)).size == (1600, 1200)
 
-    def test_the_network_reads_a_small_picture_as_it_came(self, store):
-        data = jpeg(120, 80)
+    @pytest.mark.parametrize("size", [(120, 80), (640, 480)])
+    def test_the_network_reads_a_picture_that_is_not_large_as_it_came(self, store, size):
+        data = jpeg(*size)
         assert store.working(add(store, data)) == data
 
     @pytest.mark.parametrize("size", [(120, 80), (3200, 2400)])
@@ -79,6 +81,15 @@ class TestCopies:
         thumbnail, display = store.thumbnail(sha256), store.display(sha256)
         assert display == before[1]
         assert decoded(thumbnail).size == decoded(before[0]).size
+
+    @pytest.mark.parametrize("left", [b"", b"half"])
+    def test_an_original_that_a_power_cut_left_incomplete_is_written_again(self, store, tmp_path, left):
+        data = jpeg(120, 80)
+        sha256 = add(store, data)
+        (path,) = files_of(tmp_path)
+        path.write_bytes(left)
+        add(store, data)
+        assert store.original(sha256) == data
 
     def test_adding_twice_stores_once(self, store, tmp_path):
         data = jpeg(3200, 2400)
@@ -110,13 +121,13 @@ class TestWriteAtomically:
             raise OSError(number, "no room")
 
         with pytest.raises(StorageFull) as caught:
-            write_atomically(tmp_path / "a" / "b", fill, durable=True)
+            write_atomically(tmp_path / "a" / "b", fill)
         assert "full" in caught.value.message
         assert files_of(tmp_path) == []
 
     def test_a_really_full_disk(self, tmp_path):
         with pytest.raises(StorageFull), open("/dev/full", "wb", buffering=0) as full:
-            write_atomically(tmp_path / "a", lambda _: full.write(b"x"), durable=False)
+            write_atomically(tmp_path / "a", lambda _: full.write(b"x"))
         assert files_of(tmp_path) == []
 
     def test_another_failure_leaves_nothing_either(self, tmp_path):
@@ -125,7 +136,7 @@ class TestWriteAtomically:
             raise RuntimeError
 
         with pytest.raises(RuntimeError):
-            write_atomically(tmp_path / "a", fail, durable=False)
+            write_atomically(tmp_path / "a", fail)
         assert files_of(tmp_path) == []
 
     def test_an_old_file_stays_until_the_new_one_is_whole(self, tmp_path):
@@ -137,6 +148,11 @@ class TestWriteAtomically:
             seen.append(path.read_bytes())
             os.write(descriptor, b"new")
 
-        write_atomically(path, write, durable=True)
+        write_atomically(path, write)
         assert seen == [b"old"]
         assert path.read_bytes() == b"new"
+
+
+def test_sync_of_a_file_that_is_gone_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        sync([tmp_path / "a"])
