@@ -177,10 +177,25 @@ class TestUnknownScore:
         np.testing.assert_array_equal(found.is_known, found.unknown_score < 0.5)
 
     def test_falls_for_images_of_a_class_that_is_added(self, recogniser: Recogniser) -> None:
-        v = recogniser.embed(features(3, seed=8))
-        after = recogniser.revise(recogniser.base, "new", v, none())
-        before_score = recogniser.predict(v, recogniser.base).unknown_score
-        assert (recogniser.predict(v, after).unknown_score < before_score).all()
+        image = recogniser.embed(features(1, seed=8))
+        others = recogniser.embed(features(30, seed=9))
+        after = recogniser.revise(recogniser.base, "new", image, none())
+        before_score = recogniser.predict(image, recogniser.base).unknown_score
+        assert recogniser.predict(image, after).unknown_score[0] < before_score[0] / 2
+        rise = (
+            recogniser.predict(others, after).unknown_score
+            - recogniser.predict(others, recogniser.base).unknown_score
+        )
+        assert (rise <= 0).all()
+
+    def test_a_mean_of_few_labels_gets_an_allowance(self, recogniser: Recogniser) -> None:
+        """The same centroid from one image reaches farther than from a hundred."""
+        image = recogniser.embed(features(1, seed=8))
+        others = recogniser.embed(features(30, seed=9))
+        few = recogniser.revise(ClassMemory.empty(DIM), "new", image, none())
+        many = recogniser.revise(ClassMemory.empty(DIM), "new", np.repeat(image, 100, axis=0), none())
+        reach = recogniser.predict(others, few).unknown_score, recogniser.predict(others, many).unknown_score
+        assert (reach[0] < reach[1]).all()
 
 
 class TestRevise:
