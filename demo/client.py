@@ -71,9 +71,10 @@ class Client:
             default=None,
         )
 
-    def create_project(self, name: str, description: str) -> Json:
-        """A new project with the service's default settings."""
-        return self._json("POST", "/projects", json={"name": name, "description": description})
+    def create_project(self, name: str, description: str, round_size: int) -> Json:
+        """A new project; its other settings are the service's defaults."""
+        body = {"name": name, "description": description, "round_size": round_size}
+        return self._json("POST", "/projects", json=body)
 
     def unfinished_jobs(self, project: str) -> list[Json]:
         """What works in the background of a project."""
@@ -100,8 +101,7 @@ class Client:
         for part in _parts(files):
             form = [("files", (file_name, content)) for file_name, content in part]
             if batch is None:
-                receipt = self._json("POST", path, data={"name": name, "kind": kind}, files=form)
-                batch = receipt["batch"]
+                batch = self._json("POST", path, data={"name": name, "kind": kind}, files=form)
             else:
                 self._json("POST", f"{path}/{batch['id']}/files", files=form)
         if batch is None:

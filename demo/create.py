@@ -3,7 +3,16 @@
 from demo.client import Client
 from demo.dataset import divide
 from demo.sources import emoji_source
-from demo.stages import KNOWN_BATCH, POOL_BATCH, Say, import_known, train, upload_pool, wait_until
+from demo.stages import (
+    KNOWN_BATCH,
+    POOL_BATCH,
+    Say,
+    import_known,
+    new_project,
+    train,
+    upload_pool,
+    wait_until,
+)
 
 PROJECT = "Emoji"
 DESCRIPTION = (
@@ -20,7 +29,7 @@ def create(client: Client, say: Say) -> str:
         say(f"The project {PROJECT} is there")
         return str(found["id"])
     dataset = divide(emoji_source(), SEED)
-    project = str((found or client.create_project(PROJECT, DESCRIPTION))["id"])
+    project = str(found["id"]) if found else new_project(client, PROJECT, DESCRIPTION, dataset)
     batches = {batch["name"] for batch in client.batches(project)}
     if KNOWN_BATCH not in batches:
         import_known(client, project, dataset, say)

@@ -4,11 +4,12 @@ Protocol, per seed. A fresh project learns the known classes. The unlabelled poo
 known and of novel classes are mixed, is uploaded. Before any answer the test pictures, which the service
 never stores, are predicted: known accuracy and how well the unknown score parts known from novel (AUROC).
 Then pictures are claimed from the queue in its own order and answered truly: the first of a novel class by
-naming it, all others by their category. Each answer is awaited in the class memory before the next claim,
-so that a figure after n labels means n labels. From a novel class's first label on, its test pictures are
-predicted in turn until one is right. When the class has 1, 3 and 5 labels all its test pictures are
-predicted among all classes there are at that moment. The queue is played until each novel class has its
-labels or nothing waits any more. At the end all test pictures are predicted once more.
+naming it, all others by their category. Before the next claim the answer is awaited in the class memory and
+in the order of the queue, which a person's pace gives by itself; so a figure after n labels means n labels.
+From a novel class's first label on, its test pictures are predicted in turn until one is right. When the
+class has 1, 3 and 5 labels all its test pictures are predicted among all classes there are at that moment.
+The queue is played until each novel class has its labels or nothing waits any more. At the end all test
+pictures are predicted once more.
 """
 
 import math
@@ -24,7 +25,7 @@ from demo.client import Client, Json, ServiceError
 from demo.dataset import Dataset
 from demo.errors import DemoError
 from demo.sources import Example
-from demo.stages import Say, active_version, import_known, pool_names, train, upload_pool
+from demo.stages import Say, active_version, import_known, new_project, pool_names, train, upload_pool
 from model.metrics import auroc
 
 CHECKPOINTS = (1, 3, 5)
@@ -82,7 +83,7 @@ class Result:
 def play(client: Client, dataset: Dataset, seed: int, labels: int, project_name: str, say: Say) -> Result:
     """Make a project, play its queue as the module's docstring says, and measure."""
     started = time.monotonic()
-    project = str(client.create_project(project_name, "A run of `newfound demo`.")["id"])
+    project = new_project(client, project_name, "A run of `newfound demo`.", dataset)
     import_known(client, project, dataset, say)
     train(client, project, say)
     upload_pool(client, project, dataset, say)
@@ -138,7 +139,7 @@ class _Player:
             finding = self.findings.get(category)
             if finding is not None:
                 self._record(finding, answered_at, revision)
-            self._await_memory(version, revision)
+            self._await_order(version, revision)
             if finding is not None and finding.labels in CHECKPOINTS:
                 finding.accuracy[finding.labels] = self._share_right(self.dataset.unseen(category))
             if self.answers % 25 == 0:
@@ -212,9 +213,13 @@ class _Player:
                 return None
         raise _not_live()
 
-    def _await_memory(self, version: str, revision: int) -> None:
+    def _await_order(self, version: str, revision: int) -> None:
+        """Wait until the answer is in the class memory and the queue is arranged by it."""
         deadline = time.monotonic() + LIVE_DEADLINE_SECONDS
-        while self.client.version(self.project, version)["memory_revision"] <= revision:
+        while True:
+            now = self.client.version(self.project, version)
+            if revision < now["memory_revision"] <= now["scored_revision"]:
+                return
             if time.monotonic() > deadline:
                 raise _not_live()
             time.sleep(POLL_SECONDS)

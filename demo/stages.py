@@ -18,8 +18,17 @@ POOL_BATCH = "Not yet labelled"
 # Pictures of one zip; a larger import is cut, because a request has a limit.
 ZIP_BYTES = 64 * 1024 * 1024
 POOL_DIGITS = 6
+# The queue admits at least three rounds of pictures by free energy before it spreads its choice. In a pool
+# of a few hundred, rounds of the default size would admit all of them.
+ROUNDS, SMALLEST_ROUND, LARGEST_ROUND = 16, 8, 64
 
 Say = Callable[[str], None]
+
+
+def new_project(client: Client, name: str, description: str, dataset: Dataset) -> str:
+    """An empty project, its rounds fitted to the size of the pool; its id."""
+    size = min(LARGEST_ROUND, max(SMALLEST_ROUND, len(dataset.pool) // ROUNDS))
+    return str(client.create_project(name, description, size)["id"])
 
 
 def import_known(client: Client, project: str, dataset: Dataset, say: Say) -> None:
@@ -86,7 +95,7 @@ def wait_for_batch(client: Client, project: str, batch: Json, say: Say) -> None:
         return bool(now["status"] == "SCORED")
 
     wait_until(client, project, is_scored, say)
-    refused = client.batch(project, batch["id"])["refused"]
+    refused = client.batch(project, batch["id"])["counts"]["refused"]
     if refused:
         say(f"{refused} files of {batch['name']} were refused; its page says why")
 
