@@ -143,9 +143,9 @@ def table(dataset: Dataset, results: Sequence[Result], labels: int) -> str:
 def _summary_line(name: str, values: Sequence[float]) -> str:
     spread = _spread(values)
     if name == "open detection AUROC":
-        return f"{name:<32}{spread['mean']:>8.3f}{spread['sd']:>8.3f}"
+        return f"{name:<32}{_number(spread['mean'], 3):>8}{_number(spread['sd'], 3):>8}"
     unit = "pt" if name.endswith("lost") else "%"
-    return f"{name:<32}{100 * spread['mean']:>8.1f}{100 * spread['sd']:>8.1f} {unit}"
+    return f"{name:<32}{_number(100 * spread['mean']):>8}{_number(100 * spread['sd']):>8} {unit}"
 
 
 def _class_line(name: str, group: Sequence[Finding]) -> str:
@@ -180,6 +180,10 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 def _mean(values: Iterable[float]) -> float:
     given = list(values)
     return mean(given) if given else math.nan
+
+
+def _number(value: float, digits: int = 1) -> str:
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def _percent(share: float) -> str:
