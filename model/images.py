@@ -40,6 +40,7 @@ from PIL import (
 MIB = 1024 * 1024
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256 * MIB
+LARGE_PIXELS = 25_000_000
 # Below this nothing can be told apart, by a person or by the network.
 MIN_SIDE = 4
 WORKING_SIDE = 256
@@ -280,6 +281,7 @@ def _boxes_end_early(data: bytes) -> bool:
 # --- decoding ------------------------------------------------------------------------------------------
 
 _quiet_lock = threading.Lock()
+_large_lock = threading.Lock()
 
 
 @contextmanager
@@ -300,16 +302,9 @@ def _decode(data: bytes, kind: str, max_pixels: int, target: int | None, bound: 
     _check_size(width, height, max_pixels)
     if kind == "JPEG" and target is not None:
         image.draft(None, _draft_size(width, height, target, bound))
-    if kind == "TIFF":
-        with _quiet():  # a TIFF reads its remaining metadata while it loads
-            image.load()
-    else:
-        image.load()
-    if kind == "JPEG" and _is_padded_with_zeros(data):
-        raise EOFError("the copy was cut and filled with zeros")
-    media_type = "image/heic" if kind == "HEIF" else Image.MIME[kind]
+    with _one_large_at_a_time(image.size):
+        upright = _decode_pixels(image, data, kind)
     turn = _turn_of(image)
-    upright = _to_srgb(image)
     # Counting frames moves a decoder on, so it comes after the first one has been taken.
     notes = (EXTRA_FRAMES,) if _has_more_frames(image) else ()
     upright.info = {}
@@ -317,7 +312,32 @@ def _decode(data: bytes, kind: str, max_pixels: int, target: int | None, bound: 
         upright = upright.transpose(turn)
         if turn in _QUARTER_TURNS:
             width, height = height, width
+    media_type = "image/heic" if kind == "HEIF" else Image.MIME[kind]
     return Picture(upright, width, height, media_type, notes)
+
+
+def _decode_pixels(image: Any, data: bytes, kind: str) -> Image.Image:
+    """The first picture as sRGB on white, not yet turned."""
+    if kind == "TIFF":
+        with _quiet():  # a TIFF reads its remaining metadata while it loads
+            image.load()
+    else:
+        image.load()
+    if kind == "JPEG" and _is_padded_with_zeros(data):
+        raise EOFError("the copy was cut and filled with zeros")
+    picture = _to_srgb(image)
+    # An RGB picture is still the decoder's own, which may move on to another frame.
+    return picture.copy() if picture is image and image.format != "JPEG" else picture
+
+
+@contextmanager
+def _one_large_at_a_time(size: tuple[int, int]) -> Iterator[None]:
+    """Bound the memory of many threads: a picture of 100 megapixels with alpha takes about 1.1 GB."""
+    if size[0] * size[1] < LARGE_PIXELS:
+        yield
+        return
+    with _large_lock:
+        yield
 
 
 def _open_header(data: bytes, kind: str) -> Any:
@@ -468,7 +488,8 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """Colour in one of L, RGB, CMYK, LAB, and the alpha channel if there is any."""
     if image.has_transparency_data:
         grey = image.mode in ("1", "L", "LA", "La")
-        layered = image.convert("LA" if grey else "RGBA")
+        mode = "LA" if grey else "RGBA"
+        layered = image if image.mode == mode else image.convert(mode)
         return layered.convert("L" if grey else "RGB"), layered.getchannel("A")
     if image.mode in ("L", "RGB", "CMYK", "LAB"):
         return image, None
