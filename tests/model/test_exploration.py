@@ -9,6 +9,7 @@ from model.arrays import F32, unit
 from model.exploration import STRATEGIES, Pool, energy, estimate_open_share
 from model.exploration.base import Gate
 from model.exploration.frontier import MOST_CLUSTERED, admit, cluster, typicality
+from model.scores import calibrate
 
 DIM = 16
 
@@ -102,14 +103,23 @@ class TestEquation9AsPrinted:
 
 
 class TestOpenShare:
-    def test_takes_off_what_the_cut_rejects_anyway(self) -> None:
-        assert estimate_open_share(np.repeat([True, False], [95, 5])) == pytest.approx(0)
-        assert estimate_open_share(np.repeat([True, False], [0, 10])) == pytest.approx(1)
-        assert estimate_open_share(np.repeat([True, False], [57, 43])) == pytest.approx(0.4)
+    def scores(self, known: int, unknown: int) -> F32:
+        """Scores of a calibrated threshold: half of the known lie below the middle known one."""
+        threshold = calibrate("reachability", np.linspace(0, 1, 1001).astype(np.float32))
+        raw = np.concatenate([np.linspace(0, 1, known), np.full(unknown, 1.2)])
+        return threshold.normalise(raw.astype(np.float32))
 
-    def test_is_never_negative_and_0_for_an_empty_pool(self) -> None:
-        assert estimate_open_share(np.ones(10, np.bool_)) == 0
-        assert estimate_open_share(np.zeros(0, np.bool_)) == 0
+    @pytest.mark.parametrize("unknown", [0, 100, 400, 1000])
+    def test_finds_the_share(self, unknown: int) -> None:
+        found = estimate_open_share(self.scores(1000, unknown))
+        assert found == pytest.approx(unknown / (1000 + unknown), abs=0.01)
+
+    def test_is_one_where_all_is_new_and_never_negative(self) -> None:
+        assert estimate_open_share(self.scores(0, 50)) == 1
+        assert estimate_open_share(np.zeros(10, np.float32)) == 0
+
+    def test_is_0_for_an_empty_pool(self) -> None:
+        assert estimate_open_share(np.zeros(0, np.float32)) == 0
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))

@@ -327,6 +327,24 @@ class TestColour:
         red, green, _ = image.getpixel((8, 8))
         assert green > 200 > 100 > red
 
+    def test_a_grey_profile_is_honoured(self):
+        linear = profile_of(b"GRAY", b"XYZ ", {b"wtpt": D50, b"kTRC": b"curv" + bytes(8)})
+        image = open_picture(saved(Image.new("L", (16, 16), 128), "PNG", icc_profile=linear)).image
+        # Half the light is 188 in sRGB.
+        assert np.allclose(image.getpixel((8, 8)), 188, atol=2)
+
+    @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+    def test_a_print_profile_is_honoured(self, kind):
+        cmyk = Image.new("CMYK", (60, 20), (0, 0, 0, 0))
+        cmyk.paste((255, 0, 0, 0), (20, 0, 40, 20))
+        cmyk.paste((0, 0, 0, 255), (40, 0, 60, 20))
+        image = open_picture(saved(cmyk, kind, icc_profile=print_profile())).image
+        assert np.allclose(image.getpixel((8, 10)), WHITE, atol=5)
+        # The profile says that this cyan prints as a middle grey, which no formula would.
+        assert len({value // 8 for value in image.getpixel((30, 10))}) == 1
+        assert 90 < image.getpixel((30, 10))[0] < 150
+        assert max(image.getpixel((52, 10))) < 20
+
     def test_srgb_itself_changes_nothing(self):
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
         image = open_picture(saved(quarters(), "PNG", icc_profile=profile)).image
@@ -354,6 +372,40 @@ class TestColour:
         data = saved(quarters(), "JPEG", exif=exif(1), icc_profile=profile, comment=b"at home")
         again = Image.open(io.BytesIO(encode_jpeg(open_picture(data).image)))
         assert not {"exif", "icc_profile", "comment", "xmp"} & set(again.info)
+
+
+D50 = b"XYZ " + bytes(4) + struct.pack(">iii", 63190, 65536, 54061)
+
+
+def profile_of(colours: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
+    """A minimal ICC profile, version 2.1 (ICC.1:1998-09)."""
+    table, body, at = b"", b"", 128 + 4 + 12 * (len(tags) + 1)
+    for name, data in {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"test\0" + bytes(78),
+        **tags,
+    }.items():
+        padded = data + bytes(-len(data) % 4)
+        table += name + struct.pack(">II", at + len(body), len(data))
+        body += padded
+    size = at + len(body)
+    kind = b"prtr" if colours == b"CMYK" else b"mntr"
+    header = struct.pack(">I4sI4s4s4s12x4s", size, b"none", 0x02100000, kind, colours, connection, b"acsp")
+    white = struct.pack(">iii", 63190, 65536, 54061)
+    header = header.ljust(68, b"\0") + white
+    return header.ljust(128, b"\0") + struct.pack(">I", len(tags) + 1) + table + body
+
+
+def print_profile() -> bytes:
+    """A printer whose inks are all grey: paper L* 100, each colour ink down to 50, black ink to 0."""
+    identity = bytes(range(256))
+    grid = bytearray()
+    for point in range(16):
+        cyan, magenta, yellow, black = (point >> bit & 1 for bit in (3, 2, 1, 0))
+        lightness = 0 if black else 100 - 50 * max(cyan, magenta, yellow)
+        grid += bytes([lightness * 255 // 100, 128, 128])
+    matrix = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + matrix + identity * 4 + bytes(grid) + identity * 3
+    return profile_of(b"CMYK", b"Lab ", {b"wtpt": D50, b"A2B0": lut, b"A2B1": lut})
 
 
 def swapped_profile() -> bytes:
