@@ -32,10 +32,9 @@ export function localTimes(root = document) {
 }
 
 // A choice acts at once; the button is for those without a script, and Enter still works.
-for (const form of document.querySelectorAll("form[data-submit-on-change]")) {
-  form.querySelector("button").hidden = true;
-  form.addEventListener("change", () => form.requestSubmit());
-}
+document.addEventListener("change", (event) => {
+  event.target.closest("form[data-submit-on-change]")?.requestSubmit();
+});
 
 localTimes();
 outbox.addEventListener("change", showSync);

@@ -2,6 +2,7 @@
 // Loaded before the first paint and therefore no module.
 (() => {
   const root = document.documentElement;
+  root.dataset.scripted = ""; // controls that only a page without a script needs can go
   const KEY = "newfound.theme";
 
   try {

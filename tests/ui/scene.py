@@ -13,7 +13,6 @@ from starlette.testclient import TestClient
 
 from server.accounts import service as accounts
 from server.database import session_scope
-from server.model_versions import service as versions
 from server.permissions import Role
 from server.projects import service as projects
 from server.settings import Settings
