@@ -31,10 +31,9 @@ UNTRAINED_LIMIT = 0.88
 UNTRAINED_CUT = 0.95
 UNTRAINED_SCALE = 16.0
 # A class from labels alone competes with trained weights by cosine. Averaging makes a mean of more labels
-# the better match of every image, known ones too; BIAS_FIRST/n − BIAS_LATER takes that back. Chosen on
-# validation classes (docs/results/head.md) so that known accuracy falls by at most 1.5 points on average.
-BIAS_FIRST = 0.05
-BIAS_LATER = 0.03
+# the better match of every image, known ones too, so the mean of n labels gives back this times 1 − 1/n.
+# Chosen on validation classes so that known accuracy falls by a point there (docs/results/head.md).
+MEAN_ADVANTAGE = 0.035
 
 Squash = Literal["paper", "code"]
 
@@ -171,7 +170,7 @@ class Recogniser:
 
     def _label_bias(self, memory: ClassMemory) -> F32:
         """Added to the cosine of each class, f32[K]: 0 for trained ones."""
-        bias = BIAS_FIRST / memory.counts - BIAS_LATER
+        bias = -MEAN_ADVANTAGE * (1 - 1 / memory.counts)
         return np.where(self._is_trained(memory), 0.0, bias).astype(np.float32)
 
     def _is_trained(self, memory: ClassMemory) -> Bool:
