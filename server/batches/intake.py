@@ -6,6 +6,7 @@ threads of one shared pool decode them, so that many uploads at once do not deco
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from server.storage import ImageStore
 
 SLICE_FILES = 64
 SLICE_BYTES = 64 * MIB
+# However many requests send at once, so many slices of them are read at a time.
+_slices_in_memory = threading.BoundedSemaphore(4)
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,16 @@ def take_slice(
 
     ``find_known`` says which of some hashes the project has. Raises ``StorageFull``.
     """
+    with _slices_in_memory:
+        return _take(files, store, limits, find_known)
+
+
+def _take(
+    files: Files,
+    store: ImageStore,
+    limits: PictureLimits,
+    find_known: Callable[[Collection[str]], Collection[str]],
+) -> list[Taken]:
     loaded = list(_pool().map(lambda file: _load(file, limits), files))
     first = {file.sha256: file for file in reversed(loaded) if isinstance(file, _Loaded)}
     known = set(find_known(first.keys())) if first else set()

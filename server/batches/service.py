@@ -58,7 +58,7 @@ class Unpacking:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of the files of one request, in the order in which they came."""
+    """What became of the files of one request, in the order in which they came; archives are last."""
 
     files: list[BatchItem | Unpacking]
     ignored: list[str]
@@ -112,8 +112,10 @@ def receive(
     if not uploads:
         raise InvalidInput("No file was sent. Send at least one, in parts named `files`.", code="no-files")
     sorted_uploads = validate(settings, uploads)
-    taken = take_pictures(session, settings, store, batch, sorted_uploads.pictures)
-    items = record(session, batch, [*taken, *sorted_uploads.refused])
+    pictures = [file for file in sorted_uploads.files if isinstance(file, intake.File)]
+    taken = iter(take_pictures(session, settings, store, batch, pictures))
+    in_order = [next(taken) if isinstance(file, intake.File) else file for file in sorted_uploads.files]
+    items = record(session, batch, in_order)
     if any(item.outcome is not ItemOutcome.REFUSED for item in items):
         request_scores(session, batch)
     if sorted_uploads.archives:
@@ -123,9 +125,8 @@ def receive(
 
 @dataclass
 class _Sorted:
-    pictures: list[intake.File] = field(default_factory=list)
+    files: list[intake.File | Refused] = field(default_factory=list)
     archives: list[tuple[Unpacking, Upload]] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
 
 
@@ -144,9 +145,9 @@ def validate(settings: Settings, uploads: Iterable[Upload]) -> _Sorted:
                     members = archives.list_members(archive, archive_limits(settings))
                 result.archives.append((Unpacking(name, upload.byte_size, len(members)), upload))
             except archives.ArchiveError as error:
-                result.refused.append(Refused(name, upload.byte_size, error.code, error.message))
+                result.files.append(Refused(name, upload.byte_size, error.code, error.message))
         elif archives.is_archive(head):
-            result.refused.append(
+            result.files.append(
                 Refused(
                     name,
                     upload.byte_size,
@@ -155,7 +156,7 @@ def validate(settings: Settings, uploads: Iterable[Upload]) -> _Sorted:
                 )
             )
         else:
-            result.pictures.append(intake.File(name, upload.byte_size, partial(_read, upload.file)))
+            result.files.append(intake.File(name, upload.byte_size, partial(_read, upload.file)))
     return result
 
 

@@ -160,6 +160,23 @@ class TestRequests:
         assert 400 <= answer.status_code < 500
         assert answer.json()["error"]["message"]
 
+    def test_a_body_over_the_limit_is_413_and_states_it(self, uploader, settings):
+        length = str(settings.max_request_mib * MIB + 1)
+        headers = {
+            **uploader.headers,
+            "Content-Type": "multipart/form-data; boundary=b",
+            "Content-Length": length,
+        }
+        answer = uploader.client.post(f"{uploader.url}/batches", content=b"--b--", headers=headers)
+        assert answer.status_code == 413
+        assert f"{settings.max_request_mib} MiB" in answer.json()["error"]["message"]
+
+    def test_the_documentation_shows_the_form(self, uploader):
+        paths = uploader.client.get("/api/openapi.json").json()["paths"]
+        post = paths["/api/v1/projects/{project_id}/batches"]["post"]
+        form = post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+        assert set(form) == {"name", "kind", "files"}
+
     def test_more_files_than_a_form_usually_has(self, uploader):
         data = picture(1)
         batch = uploader.upload([(f"{number}.png", data) for number in range(1200)])
@@ -183,10 +200,10 @@ class TestOneBadFile:
                 "empty.jpg": b"",
                 "notes.jpg": b"text",
                 "x.svg": b"<svg/>",
-                "b.jpg": picture(3, kind="JPEG"),
-                ".DS_Store": b"x",
                 "old.rar": b"Rar!\x1a\x07\0",
+                ".DS_Store": b"x",
                 "cut.zip": pack({"x.png": good})[:60],
+                "b.jpg": picture(3, kind="JPEG"),
             }
         )
         assert [(item["name"], item["outcome"], item["code"]) for item in batch["items"]] == [
@@ -195,9 +212,9 @@ class TestOneBadFile:
             ("empty.jpg", "REFUSED", "empty-file"),
             ("notes.jpg", "REFUSED", "not-an-image"),
             ("x.svg", "REFUSED", "unsupported-format"),
-            ("b.jpg", "STORED", None),
             ("old.rar", "REFUSED", "unsupported-archive"),
             ("cut.zip", "REFUSED", "not-a-zip"),
+            ("b.jpg", "STORED", None),
         ]
         assert batch["ignored"] == [".DS_Store"]
         assert batch["counts"] == {"stored": 2, "duplicate": 0, "refused": 6}
