@@ -4,10 +4,14 @@
 copied from one that ``alembic upgrade head`` has built, so modules never see each other's rows.
 """
 
+import fcntl
 import itertools
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,17 +33,52 @@ from server.settings import Settings
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+RUN_PREFIX = "newfound-tests-"
 TEMPLATE = "newfound_template"
 _numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end a run like Ctrl-C does, so that what it has started is stopped."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def run_folder() -> Iterator[Path]:
     """A folder for this run that other users may pass through; pytest's own is closed to them."""
-    folder = Path(tempfile.mkdtemp(prefix="newfound-tests-"))
+    sweep_dead_runs()
+    folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX))
     folder.chmod(0o755)
-    yield folder
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
     shutil.rmtree(folder)
+
+
+def sweep_dead_runs() -> None:
+    """End the servers and remove the folder of every run that was killed before it could do so itself."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{RUN_PREFIX}*"):
+        try:
+            with (folder / "lock").open() as lock:
+                # The kernel drops the lock of a run that has died, however it died.
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for pid in processes_below(folder):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                shutil.rmtree(folder, ignore_errors=True)
+        except (FileNotFoundError, PermissionError, BlockingIOError):
+            continue
+
+
+def processes_below(folder: Path) -> list[int]:
+    """Processes whose working folder lies below ``folder``, as that of each embedded server does."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if (entry / "cwd").readlink().is_relative_to(folder):
+                    found.append(int(entry.name))
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,8 @@ class Stack:
         """Start the process ``name`` of ``COMMANDS``."""
         with self._log(name).open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-P", "-m", "server.cli", *COMMANDS[name]],
+                # With a supervisor named, it ends with this test run, however that ends.
+                [sys.executable, "-P", "-m", "server.cli", *COMMANDS[name], "--supervisor", str(os.getpid())],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
