@@ -15,7 +15,7 @@ from demo.dataset import divide
 from demo.errors import DemoError
 from demo.play import play
 from demo.report import as_json, table
-from demo.sources import open_source
+from demo.sources import emoji_source, open_source
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,7 +85,7 @@ def _play(options: argparse.Namespace) -> None:
 
 def _create(options: argparse.Namespace) -> None:
     with _connected(options) as client:
-        create(client, _say)
+        create(client, emoji_source(), _say)
 
 
 @contextmanager

@@ -98,7 +98,7 @@ class Client:
         """A new batch with files, in as many requests as their size asks for; the batch as it is then."""
         path = f"/projects/{project}/batches"
         batch: Json | None = None
-        for part in _parts(files):
+        for part in parts(files):
             form = [("files", (file_name, content)) for file_name, content in part]
             if batch is None:
                 batch = self._json("POST", path, data={"name": name, "kind": kind}, files=form)
@@ -202,7 +202,8 @@ def _error_of(response: httpx.Response) -> Json:
     return error
 
 
-def _parts(files: Iterable[tuple[str, bytes]]) -> Iterator[Sequence[tuple[str, bytes]]]:
+def parts(files: Iterable[tuple[str, bytes]]) -> Iterator[Sequence[tuple[str, bytes]]]:
+    """Files in groups of one request each."""
     part: list[tuple[str, bytes]] = []
     size = 0
     for name, content in files:

@@ -2,7 +2,7 @@
 
 from demo.client import Client
 from demo.dataset import divide
-from demo.sources import emoji_source
+from demo.sources import Source
 from demo.stages import (
     KNOWN_BATCH,
     POOL_BATCH,
@@ -22,13 +22,13 @@ DESCRIPTION = (
 SEED = 0
 
 
-def create(client: Client, say: Say) -> str:
+def create(client: Client, source: Source, say: Say) -> str:
     """Bring the project to a filled queue, doing only what is still missing. Returns its id."""
     found = client.find_project(PROJECT)
     if found is not None and _is_complete(client, found["id"]):
         say(f"The project {PROJECT} is there")
         return str(found["id"])
-    dataset = divide(emoji_source(), SEED)
+    dataset = divide(source, SEED)
     project = str(found["id"]) if found else new_project(client, PROJECT, DESCRIPTION, dataset)
     batches = {batch["name"] for batch in client.batches(project)}
     if KNOWN_BATCH not in batches:
