@@ -17,6 +17,7 @@ from sqlalchemy import text
 from server.batches import archives, intake, service
 from server.batches.archives import ArchiveError
 from server.batches.intake import Refused
+from server.batches.recording import record
 from server.batches.spool import Spool
 from server.database import engine_for, session_scope
 from server.errors import StorageFull
@@ -151,7 +152,7 @@ def _record_slice(ingest: _Ingest, files: intake.Files, written: set[str]) -> No
     with session_scope(ingest.url) as session:
         batch = session.get_one(Batch, ingest.batch_id)
         taken = service.take_pictures(session, ingest.settings, ingest.store, batch, files)
-        service.record(session, batch, taken, written)
+        record(session, batch, taken, written)
         ingest.done += len(files)
         if not work.heartbeat(session, ingest.job_id, ingest.done):
             raise _Cancelled
@@ -162,4 +163,4 @@ def _report_harmed(ingest: _Ingest, path: Path, error: ArchiveError) -> None:
     with session_scope(ingest.url) as session:
         batch = session.get_one(Batch, ingest.batch_id)
         harmed = Refused(f"archive {path.stem[:20]}", path.stat().st_size, error.code, error.message)
-        service.record(session, batch, [harmed])
+        record(session, batch, [harmed])

@@ -4,6 +4,7 @@ import re
 import unicodedata
 
 MAX_NAME = 500
+MAX_PART = 200
 # Controls and bidirectional overrides: they can break a line or make a name read backwards.
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _DRIVE = re.compile(r"^[A-Za-z]:(?=/|$)")
@@ -17,16 +18,24 @@ def clean_name(raw: str) -> str:
     """
     path = _DRIVE.sub("", unicodedata.normalize("NFC", raw).replace("\\", "/"))
     parts = [_UNSEEN.sub("\N{REPLACEMENT CHARACTER}", part).strip() for part in path.split("/")]
-    name = "/".join(part for part in parts if part not in ("", ".", ".."))
-    return _shortened(name) or "unnamed"
+    return _shortened([part for part in parts if part not in ("", ".", "..")]) or "unnamed"
 
 
-def _shortened(name: str) -> str:
-    """Long names keep their beginning and their end: the folder and the extension tell most."""
-    if len(name) <= MAX_NAME:
-        return name
-    half = (MAX_NAME - 1) // 2
-    return f"{name[:half]}…{name[-half:]}"
+def _shortened(parts: list[str]) -> str:
+    """The path within ``MAX_NAME``. Its last folders are kept: the one above the file may name a class."""
+    parts = [_cut(part) for part in parts]
+    kept: list[str] = []
+    while parts and len("/".join([parts[-1], *kept])) <= MAX_NAME - len("…/"):
+        kept.insert(0, parts.pop())
+    return "/".join(["…", *kept] if parts else kept)
+
+
+def _cut(part: str) -> str:
+    """Long parts keep their beginning and their end: the extension tells."""
+    if len(part) <= MAX_PART:
+        return part
+    half = (MAX_PART - 1) // 2
+    return f"{part[:half]}…{part[-half:]}"
 
 
 def numbered(name: str, number: int) -> str:

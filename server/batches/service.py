@@ -1,7 +1,7 @@
 """Batches: what is sent is validated, stored, recorded and enqueued, in that order."""
 
 import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -10,13 +10,12 @@ from typing import BinaryIO
 
 from sqlalchemy.orm import Session
 
-from server.annotations.labels import record_labels
 from server.batches import archives, intake, queries
-from server.batches.intake import Known, Refused, Stored, Taken
-from server.batches.names import class_folder, clean_name, is_clutter, numbered
-from server.batches.queries import ImageRef, Key, Order, ScoredImage
+from server.batches.intake import Refused, Taken
+from server.batches.names import clean_name, is_clutter
+from server.batches.queries import Key, Order, ScoredImage
+from server.batches.recording import record
 from server.batches.spool import Spool
-from server.categories import service as categories
 from server.errors import InvalidInput, NotFound
 from server.jobs import INGEST_BATCH, SCORE_BATCH, enqueue
 from server.predictions.flags import Flag, flag_of
@@ -33,7 +32,6 @@ from server.tables import (
     JobKind,
     Project,
 )
-from server.tables.annotations import LabelSource
 from server.tables.base import utc_now
 from server.work import service as work
 
@@ -68,12 +66,13 @@ def create_batch(
     session: Session, project_id: uuid.UUID, name: str, kind: BatchKind, user_id: uuid.UUID | None
 ) -> Batch:
     """A new batch without files. Without a name it is called after the moment."""
+    shown = (
+        clean_name(name).replace("/", " ") if name.strip() else f"Upload of {utc_now():%d %b %Y, %H:%M} UTC"
+    )
     batch = Batch(
         id=uuid.uuid4(),
         project_id=project_id,
-        name=clean_name(name).replace("/", " ")
-        if name.strip()
-        else f"Upload of {utc_now():%d %b %Y, %H:%M} UTC",
+        name=shown,
         kind=kind,
         created_by=user_id,
     )
@@ -135,29 +134,31 @@ def validate(settings: Settings, uploads: Iterable[Upload]) -> _Sorted:
     result = _Sorted()
     for upload in uploads:
         name = clean_name(upload.name)
-        upload.file.seek(0)
-        head = upload.file.read(archives.HEAD_BYTES)
         if is_clutter(name):
             result.ignored.append(name)
-        elif archives.is_zip(head):
-            try:
-                with archives.opened(upload.file) as archive:
-                    members = archives.list_members(archive, archive_limits(settings))
-                result.archives.append((Unpacking(name, upload.byte_size, len(members)), upload))
-            except archives.ArchiveError as error:
-                result.files.append(Refused(name, upload.byte_size, error.code, error.message))
-        elif archives.is_archive(head):
-            result.files.append(
-                Refused(
-                    name,
-                    upload.byte_size,
-                    "unsupported-archive",
-                    "Only zip archives are read. Pack it as zip.",
-                )
-            )
+            continue
+        found = _look_into(settings, name, upload)
+        if isinstance(found, Unpacking):
+            result.archives.append((found, upload))
         else:
-            result.files.append(intake.File(name, upload.byte_size, partial(_read, upload.file)))
+            result.files.append(found)
     return result
+
+
+def _look_into(settings: Settings, name: str, upload: Upload) -> intake.File | Unpacking | Refused:
+    upload.file.seek(0)
+    head = upload.file.read(archives.HEAD_BYTES)
+    if archives.is_zip(head):
+        try:
+            with archives.opened(upload.file) as archive:
+                members = archives.list_members(archive, archive_limits(settings))
+        except archives.ArchiveError as error:
+            return Refused(name, upload.byte_size, error.code, error.message)
+        return Unpacking(name, upload.byte_size, len(members))
+    if archives.is_archive(head):
+        message = "Only zip archives are read. Pack it as zip."
+        return Refused(name, upload.byte_size, "unsupported-archive", message)
+    return intake.File(name, upload.byte_size, partial(_read, upload.file))
 
 
 def _read(file: BinaryIO) -> bytes:
@@ -184,151 +185,6 @@ def take_pictures(
     return [
         taken for some in intake.slices(files) for taken in intake.take_slice(some, store, limits, find_known)
     ]
-
-
-def record(
-    session: Session, batch: Batch, taken: Sequence[Taken], written: set[str] | None = None
-) -> list[BatchItem]:
-    """Write images, labels and the report. Repeating it with the same files changes nothing.
-
-    ``written`` holds the names that this upload has reported already: a file of the same name and other
-    bytes gets a number, while one that mends a refused file of an earlier upload takes its line.
-    """
-    queries.lock_report(session, batch.id)
-    by_folder = _categories_of(session, batch, taken)
-    added = queries.add_images(session, batch, [file for file in taken if isinstance(file, Stored)])
-    hashes = {file.sha256 for file in taken if not isinstance(file, Refused)}
-    images = queries.images_by_hash(session, batch.project_id, hashes) if hashes else {}
-    report = _Report(session, batch, {file.name for file in taken}, set() if written is None else written)
-    labels: list[tuple[BatchItem, uuid.UUID]] = []
-    items = []
-    for file in taken:
-        if isinstance(file, Refused):
-            items.append(report.refuse(file))
-            continue
-        is_new = file.sha256 in added
-        added.discard(file.sha256)
-        item, is_new_line = report.link(file, images[file.sha256], is_new)
-        items.append(item)
-        if is_new_line and batch.kind is BatchKind.LABELLED:
-            _plan_label(item, by_folder, labels)
-    session.flush()
-    _record_labels(session, batch, labels)
-    return items
-
-
-class _Report:
-    """Lines of a batch's report, by name. A line stands for one content."""
-
-    def __init__(self, session: Session, batch: Batch, names: Collection[str], written: set[str]) -> None:
-        self._session = session
-        self._batch = batch
-        self._lines = queries.items_by_name(session, batch.id, names)
-        self._written = written
-
-    def refuse(self, file: Refused) -> BatchItem:
-        """The line of a file that gave no picture."""
-
-        def is_same(line: BatchItem) -> bool:
-            return (line.code, line.byte_size) == (file.code, file.byte_size)
-
-        line, is_new = self._line(file.name, is_same)
-        if is_new:
-            line.outcome, line.byte_size = ItemOutcome.REFUSED, file.byte_size
-            line.code, line.message = file.code, file.message
-        return line
-
-    def link(self, file: Known | Stored, image: ImageRef, is_added: bool) -> tuple[BatchItem, bool]:
-        """The line of a file whose picture is there, and whether it says something new."""
-        line, is_new = self._line(file.name, lambda line: line.image_id == image.id)
-        if not is_new:
-            return line, False
-        line.image_id, line.byte_size = image.id, file.byte_size
-        line.notes = list(file.notes) if isinstance(file, Stored) else []
-        if is_added:
-            line.outcome, line.code, line.message = ItemOutcome.STORED, None, None
-        else:
-            line.outcome, line.code = ItemOutcome.DUPLICATE, "duplicate"
-            where = "" if image.batch_id == self._batch.id else f" in {image.batch_name}"
-            line.message = f"Same bytes as {image.name}{where}. Linked, not stored twice."
-        return line, True
-
-    def _line(self, name: str, is_same: Callable[[BatchItem], bool]) -> tuple[BatchItem, bool]:
-        """The line for this name and content, and whether it has to be written."""
-        number = 1
-        while line := self._find(candidate := numbered(name, number)):
-            if is_same(line):
-                return line, False
-            if line.outcome is ItemOutcome.REFUSED and candidate not in self._written:
-                break
-            number += 1
-        else:
-            line = BatchItem(batch_id=self._batch.id, name=candidate, notes=[])
-            self._session.add(line)
-            self._lines[candidate] = line
-        self._written.add(candidate)
-        return line, True
-
-    def _find(self, name: str) -> BatchItem | None:
-        if name not in self._lines:
-            with self._session.no_autoflush:
-                self._lines.update(queries.items_by_name(self._session, self._batch.id, [name]))
-        return self._lines.get(name)
-
-
-# --- labels of a labelled upload -----------------------------------------------------------------------
-
-
-def _categories_of(
-    session: Session, batch: Batch, taken: Sequence[Taken]
-) -> dict[str, uuid.UUID | InvalidInput]:
-    """Category of each class folder, or why its name cannot be one."""
-    if batch.kind is not BatchKind.LABELLED:
-        return {}
-    folders = {class_folder(file.name) for file in taken if not isinstance(file, Refused)} - {None}
-    found: dict[str, uuid.UUID | InvalidInput] = {}
-    # In one order in every upload, so that two of them never wait for each other in a circle.
-    for folder in sorted(str(folder) for folder in folders):
-        try:
-            category = categories.find_or_create(session, batch.project_id, folder, batch.created_by)
-            found[folder] = category.id
-        except InvalidInput as error:
-            found[folder] = error
-    return found
-
-
-def _plan_label(
-    item: BatchItem,
-    by_folder: dict[str, uuid.UUID | InvalidInput],
-    labels: list[tuple[BatchItem, uuid.UUID]],
-) -> None:
-    folder = class_folder(item.name)
-    category = by_folder.get(folder) if folder else None
-    if isinstance(category, uuid.UUID):
-        labels.append((item, category))
-    elif category is None:
-        item.code = "no-class-folder"
-        item.message = (
-            "Stored without a label: no folder above it names a class. "
-            "Put it into a folder named for its class and send it again, or label it here."
-        )
-    else:
-        item.code, item.message = category.code, f"Stored without a label: {category.message}"
-
-
-def _record_labels(session: Session, batch: Batch, labels: Sequence[tuple[BatchItem, uuid.UUID]]) -> None:
-    pairs = [(item.image_id, category_id) for item, category_id in labels if item.image_id is not None]
-    if not pairs:
-        return
-    conflicts = record_labels(session, batch.project_id, pairs, batch.created_by, LabelSource.IMPORTED)
-    for item, _ in labels:
-        if item.image_id in conflicts:
-            item.code = "conflicting-labels"
-            item.message = (
-                "The same picture has been given another label too. Both are kept, and neither is used "
-                "until somebody decides."
-            )
-    session.flush()
 
 
 # --- background work -----------------------------------------------------------------------------------

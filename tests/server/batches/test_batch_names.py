@@ -40,6 +40,17 @@ class TestCleanName:
         assert name.startswith("lynx/x")
         assert name.endswith("x.png")
 
+    def test_deep_folders_keep_the_one_that_names_the_class(self):
+        name = clean_name("/".join(["folder" * 20] * 9) + "/lynx/a.png")
+        assert len(name) <= MAX_NAME
+        assert name.startswith("…/folder")
+        assert class_folder(name) == "lynx"
+
+    def test_a_folder_of_any_length_is_still_the_folder(self):
+        folder = class_folder(clean_name("y" * 5000 + "/" + "x" * 5000))
+        assert len(folder) > 100
+        assert folder.startswith("yy")
+
     @given(st.text())
     def test_any_text_gives_a_short_relative_path_and_is_clean_at_once(self, raw):
         name = clean_name(raw)
