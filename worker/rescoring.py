@@ -13,13 +13,12 @@ import numpy as np
 import structlog
 
 from model.arrays import F32
-from model.exploration import STRATEGIES, Pool
-from model.scores.threshold import ACCEPTED_SHARE
+from model.exploration import STRATEGIES, Pool, estimate_open_share
 from server.annotations.queries import hold_claims
 from server.database import session_scope
 from server.exploration import queries, vectors
 from server.exploration.bulk import Rows
-from server.exploration.priorities import arrange, control_turns, kinds, open_share, priorities
+from server.exploration.priorities import arrange, control_turns, kinds, priorities
 from server.exploration.queries import FIGURES, Places
 from server.exploration.scores import Flags, Integers, Scores
 from server.jobs import RESCORE, enqueue
@@ -165,7 +164,7 @@ def _arrange(pool: _Pool, labelled: F32, settings: _Settings, seed: int) -> Plac
             openness=waiting.openness,
             unknown_score=waiting.unknown_score,
             labelled=labelled,
-            open_share=open_share(waiting.is_known, ACCEPTED_SHARE),
+            open_share=estimate_open_share(waiting.unknown_score),
             gate=settings.gate,  # type: ignore[arg-type]  # the table's CHECK holds it to the three names
         ),
         int((~turns).sum()),

@@ -66,19 +66,6 @@ def priorities(free_energy: Reals, round_order: Integers) -> Doubles:
     return priority
 
 
-def open_share(is_known: Flags, accepted: float) -> float:
-    """Estimated share of images of unknown classes, 0…1.
-
-    The threshold accepts ``accepted`` of the known images, so of N images with an open share π about
-    N·(π + (1 − π)·(1 − accepted)) are refused. Solved for π; open images that are taken for known ones
-    make it an estimate from below.
-    """
-    if len(is_known) == 0:
-        return 0.0
-    refused = 1.0 - float(is_known.mean())
-    return float(np.clip((refused - (1.0 - accepted)) / accepted, 0.0, 1.0))
-
-
 def kinds(scores: Scores, is_control: Flags) -> Integers:
     """The reason of each image as its place in ``KINDS``, int64[N]."""
     if scores.nearest_ids.shape[1] == 0:

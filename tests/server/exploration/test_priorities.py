@@ -13,7 +13,6 @@ from server.exploration.priorities import (
     arrange,
     control_turns,
     kinds,
-    open_share,
     priorities,
 )
 from server.exploration.scores import Scores
@@ -66,19 +65,6 @@ class TestPriorities:
         assert np.argsort(-found).tolist() == [1, 2, 3, 0]
         assert found[[1, 2]].min() > ROUND_FLOOR > found[[0, 3]].max()
         assert priorities(energy, np.array([], np.int64)).min() > UNSCORED
-
-
-class TestOpenShare:
-    @pytest.mark.parametrize(("known", "share"), [(1.0, 0.0), (0.95, 0.0), (0.0, 1.0), (0.475, 0.5)])
-    def test_takes_the_known_images_that_the_threshold_refuses_into_account(
-        self, known: float, share: float
-    ) -> None:
-        is_known = np.arange(1000) < known * 1000
-
-        assert open_share(is_known, accepted=0.95) == pytest.approx(share)
-
-    def test_of_nothing_is_nothing(self) -> None:
-        assert open_share(np.array([], np.bool_), 0.95) == 0.0
 
 
 class TestKinds:
