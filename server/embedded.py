@@ -165,6 +165,7 @@ class Postgres:
         if not self.is_alive():
             for folder in (self._folder, self._sockets):
                 _make_private(folder, self._account)
+            _bury(self._process)
             self._clear_remains()
             binaries = self._binaries()
             if not self._data.exists():
@@ -359,6 +360,7 @@ class RedisServer:
         command = [str(_redis_binary())]
         for name, value in options.items():
             command += [f"--{name}", *value.split(" ")]
+        _bury(self._process)
         self._process = _spawn(command, self._log, cwd=self._folder)
         deadline = time.monotonic() + START_SECONDS
         with self._client() as client:
@@ -612,6 +614,17 @@ def _reap(process: "subprocess.Popen[bytes] | None") -> None:
     """Let the kernel forget a child that has ended."""
     if process is not None:
         process.poll()
+
+
+def _bury(process: "subprocess.Popen[bytes] | None") -> None:
+    """Wait until a server that no longer serves has ended; kill one that hangs."""
+    if process is None:
+        return
+    try:
+        process.wait(ORPHAN_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _end(

@@ -52,7 +52,8 @@ def run_folder() -> Iterator[Path]:
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield folder
-    shutil.rmtree(folder)
+        # Still under the lock, or another run would take this one for dead and remove it too.
+        shutil.rmtree(folder)
 
 
 def sweep_dead_runs() -> None:

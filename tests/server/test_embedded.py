@@ -202,6 +202,17 @@ class TestCrash:
         assert services.dead() == []
         assert ask(services, "SELECT count(*) FROM committed") == 1
 
+    def test_a_server_that_hangs_is_replaced(
+        self, home: Path, start: Callable[[Path], Services], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(embedded, "ORPHAN_SECONDS", 0.1)
+        services = start(home)
+        hung = redis_pid(services)
+        os.kill(hung, signal.SIGSTOP)
+        assert services.dead() == ["redis"]
+        services.revive()
+        assert redis_pid(services) != hung
+
     def test_servers_of_a_killed_starter_are_joined(
         self, home: Path, start: Callable[[Path], Services]
     ) -> None:
