@@ -65,6 +65,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _play(options: argparse.Namespace) -> None:
+    if options.json:
+        _require_writable(options.json)
     source = open_source(options.images)
     for note in source.notes:
         _say(note)
@@ -79,13 +81,21 @@ def _play(options: argparse.Namespace) -> None:
     print(table(divisions[0], results, options.labels))
     if options.json:
         figures = as_json(divisions[0], results, options.labels)
-        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _create(options: argparse.Namespace) -> None:
     with _connected(options) as client:
         create(client, emoji_source(), _say)
+
+
+def _require_writable(file: Path) -> None:
+    """Raise before the work rather than after it."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise DemoError(f"--json {file} cannot be written: {error.strerror}.") from error
 
 
 @contextmanager

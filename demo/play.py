@@ -140,7 +140,7 @@ class _Player:
             if finding is not None:
                 self._record(finding, answered_at, revision)
             self._await_order(version, revision)
-            if finding is not None and finding.labels in CHECKPOINTS:
+            if finding is not None and finding.unseen and finding.labels in CHECKPOINTS:
                 finding.accuracy[finding.labels] = self._share_right(self.dataset.unseen(category))
             if self.answers % 25 == 0:
                 found = sum(one.found_at is not None for one in self.findings.values())
@@ -173,18 +173,24 @@ class _Player:
             answer: Json = {"verdict": "KNOWN", "category_id": self.category_ids[category]}
         else:
             answer = {"verdict": "NEW", "name": category}
-        try:
-            receipt = self.client.submit(self.project, task, answer)
-        except ServiceError as error:
-            if error.code != "name-check":
-                raise
-            # The annotator has looked at the evidence: another thing of a similar name or look.
-            self.name_checks += 1
-            seen = [candidate["category_id"] for candidate in error.details["candidates"]]
-            receipt = self.client.submit(self.project, task, {**answer, "different_from": seen})
+        receipt = self._submit(task, answer)
         answered_at = time.monotonic()
         self.category_ids[category] = receipt["category"]["id"]
         return answered_at
+
+    def _submit(self, task: Json, answer: Json) -> Json:
+        """Send an answer; where the naming check asks, say that it is another thing, which is the truth."""
+        seen: set[str] = set()
+        while True:
+            try:
+                return self.client.submit(self.project, task, {**answer, "different_from": sorted(seen)})
+            except ServiceError as error:
+                candidates = error.details.get("candidates", [])
+                asked = {candidate["category_id"] for candidate in candidates}
+                if error.code != "name-check" or asked <= seen:
+                    raise
+                self.name_checks += 1
+                seen |= asked
 
     def _record(self, finding: Finding, answered_at: float, revision: int) -> None:
         finding.labels += 1

@@ -52,6 +52,7 @@ def conditions(labels: int, seeds: int) -> dict[str, Any]:
         "cores_of_client": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
+        "load_average_1_minute": os.getloadavg()[0],
         "labels_per_class": labels,
         "seeds": seeds,
     }

@@ -167,13 +167,17 @@ def short_titles(labels: Iterable[str]) -> dict[str, str]:
 
 
 def _same_spelling(labels: Iterable[str]) -> dict[str, str]:
-    """Label → its first spelling; the service takes names that differ in case or Unicode form for one."""
+    """Label → its first spelling as the service shows it.
+
+    Names that differ in case, spaces or Unicode form are one name there.
+    """
     first: dict[str, str] = {}
-    return {label: first.setdefault(_key(label), label) for label in labels}
+    shown = {label: " ".join(unicodedata.normalize("NFC", label).split()) for label in labels}
+    return {label: first.setdefault(_key(name), name) for label, name in shown.items()}
 
 
 def _key(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def _is_picture(name: str) -> bool:

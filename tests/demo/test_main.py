@@ -37,6 +37,12 @@ class TestMain:
         get_settings.cache_clear()
         assert "No service runs here. Start it with `newfound up`" in capsys.readouterr().err
 
+    def test_figures_that_could_not_be_written(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["--json", str(tmp_path), "--url", "http://127.0.0.1:9", "--token", "nf_x"]) == 1
+        assert "cannot be written: Is a directory." in capsys.readouterr().err
+
     @pytest.mark.parametrize("count", ["0", "-1"])
     def test_at_least_one_seed(self, count: str, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):

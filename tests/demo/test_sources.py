@@ -127,6 +127,11 @@ class TestZip:
         source = open_source(write_zip(tmp_path / "case.zip", members))
         assert {one.category for one in source.examples} == {"Cat"}
 
+    def test_a_macs_decomposed_letters_are_composed(self, tmp_path: Path) -> None:
+        members = [("Ma\u0308use /1.png", picture(1)), ("M\u00e4use/2.png", picture(2))]
+        source = open_source(write_zip(tmp_path / "mac.zip", members))
+        assert {one.category for one in source.examples} == {"M\u00e4use"}
+
 
 class TestManifest:
     def test_labels_and_splits(self, tmp_path: Path) -> None:
