@@ -53,7 +53,9 @@ class Report:
     def __init__(self, session: Session, batch: Batch, names: Collection[str], written: set[str]) -> None:
         self._session = session
         self._batch = batch
-        self._lines = queries.items_by_name(session, batch.id, names)
+        # None: looked for, not there.
+        self._lines: dict[str, BatchItem | None] = dict.fromkeys(names)
+        self._lines.update(queries.items_by_name(session, batch.id, names))
         self._written = written
 
     def refuse(self, file: Refused) -> BatchItem:
@@ -102,8 +104,9 @@ class Report:
     def _find(self, name: str) -> BatchItem | None:
         if name not in self._lines:
             with self._session.no_autoflush:
-                self._lines.update(queries.items_by_name(self._session, self._batch.id, [name]))
-        return self._lines.get(name)
+                found = queries.items_by_name(self._session, self._batch.id, [name])
+            self._lines[name] = found.get(name)
+        return self._lines[name]
 
 
 # --- labels of a labelled upload -----------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Upload over HTTP: who may, what is kept, what is said, and what happens when it is sent again."""
 
+import hashlib
 import io
 import threading
 import unicodedata
@@ -8,9 +9,12 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 from PIL import Image
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 from uploading import Uploader, pack
 
+from server.batches import service
+from server.batches.intake import Stored
+from server.batches.recording import record
 from server.database import session_scope
 from server.permissions import Role
 from server.settings import MIB
@@ -18,6 +22,7 @@ from server.storage import ImageStore
 from server.tables import (
     Annotation,
     Batch,
+    BatchKind,
     BatchStatus,
     Category,
     JobKind,
@@ -533,6 +538,31 @@ class TestResults:
         assert [batch["id"] for batch in uploader.get("/batches")] == ids[::-1]
         assert [batch["id"] for batch in uploader.get("/batches", offset=1, limit=1)] == [ids[1]]
         assert uploader.response(f"/batches/{uuid4()}").status_code == 404
+
+
+def test_the_number_of_statements_does_not_grow_with_the_number_of_files(uploader, settings):
+    def statements(batch_name, count) -> int:
+        seen = []
+        with session_scope(settings.database_url) as session:
+            batch = service.create_batch(session, uploader.project_id, batch_name, BatchKind.UNLABELLED, None)
+            files = [
+                Stored(
+                    f"{at}.png",
+                    9,
+                    hashlib.sha256(f"{batch_name}{at}".encode()).hexdigest(),
+                    9,
+                    9,
+                    "image/png",
+                    (),
+                )
+                for at in range(count)
+            ]
+            connection = session.connection()
+            event.listen(connection, "before_cursor_execute", lambda *_: seen.append(1))
+            record(session, batch, files)
+        return len(seen)
+
+    assert statements("few", 3) == statements("many", 60)
 
 
 def test_every_stored_image_has_its_file(uploader, settings):
