@@ -432,36 +432,8 @@ class TestEndpoints:
         with session_scope(settings.database_url) as session:
             pool = Pool(session)
             pool.queue(5)
-            people = {
-                "anna": pool.person(Role.ANNOTATOR),
-                "viewer": pool.person(Role.VIEWER),
-                "stranger": pool.person(None),
-            }
+            people = {"anna": pool.person(Role.ANNOTATOR)}
         return pool, people
-
-    @pytest.mark.parametrize(
-        ("method", "path"),
-        [
-            ("GET", ""),
-            ("GET", f"/{uuid4()}"),
-            ("POST", "/claim"),
-            ("POST", "/undo"),
-            ("POST", f"/{uuid4()}/submit"),
-            ("POST", f"/{uuid4()}/skip"),
-            ("POST", f"/{uuid4()}/renew"),
-            ("POST", f"/{uuid4()}/release"),
-        ],
-    )
-    def test_who_may_do_what(self, client, world, method, path):
-        pool, people = world
-        url = f"/api/v1/projects/{pool.project.id}/queue{path}"
-        body = {"token": str(uuid4()), "verdict": "CANNOT_TELL"} if method == "POST" else None
-        if path in ("/claim", "/undo"):
-            body = {}
-        assert client.request(method, url, json=body).status_code == 401
-        assert client.request(method, url, json=body, headers=people["stranger"].headers).status_code == 404
-        viewer = client.request(method, url, json=body, headers=people["viewer"].headers)
-        assert viewer.status_code == (200 if path == "" else 403)
 
     def test_claim_without_a_body(self, client, world):
         pool, people = world
