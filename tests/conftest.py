@@ -15,6 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+# Read when numpy is first imported. Waiting BLAS threads spin: where the cores are busy, small matrices
+# take thirty times as long on two threads as on one.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import psycopg
 import pytest
 import redis

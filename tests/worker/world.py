@@ -12,7 +12,7 @@ from PIL import Image as Pictures
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from model.images import open_picture
+from model.images import WORKING_SIDE, open_picture
 from server import jobs
 from server.database import session_scope
 from server.exploration import vectors
@@ -67,7 +67,7 @@ class World:
         """Stored image files without features; their scores are asked for."""
         hashes = [hashlib.sha256(file).hexdigest() for file in files]
         for file, sha256 in zip(files, hashes, strict=True):
-            self.engine.store.add(sha256, file, open_picture(file))
+            self.engine.store.add(sha256, file, open_picture(file, target=WORKING_SIDE))
         with session_scope(self.engine.url) as session:
             return self._images(session, batch_id, hashes)
 
@@ -133,8 +133,12 @@ class World:
     def work(self) -> None:
         """Do all that is asked for, and what that asks for in turn."""
         while message := self.next_message():
-            name, arguments = message
-            tasks.app.tasks[name](*arguments)
+            self.do(message)
+
+    def do(self, message: tuple[str, list[str]]) -> None:
+        """Do one message's task."""
+        name, arguments = message
+        tasks.app.tasks[name](*arguments)
 
     def next_message(self) -> tuple[str, list[str]] | None:
         """The next message of the queues, taken out."""
