@@ -185,6 +185,11 @@ def accuracy(version: ModelVersion) -> list[tuple[str, float | None]]:
     return found if any(value is not None for _heading, value in found) else []
 
 
+def held_out(version: ModelVersion) -> int:
+    """Number of images that the accuracy of a version was measured on."""
+    return int(_figure(version.metrics, ("held_out_images",)) or 0)
+
+
 def _figure(metrics: Mapping[str, Any], path: Sequence[str]) -> float | None:
     found: Any = metrics
     for name in path:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from annotation_ui.pages.shell import shell_of
 from annotation_ui.render import page
-from annotation_ui.views import FlagCounts, JobView, accuracy, job_view
+from annotation_ui.views import FlagCounts, JobView, accuracy, held_out, job_view
 from server.annotations import service as annotations
 from server.batches import service as batches
 from server.categories import service as categories
@@ -45,6 +45,7 @@ def show_overview(access: ReadImages, session: SessionDep) -> Response:
         found_count=len(found),
         version=version,
         accuracy=accuracy(version) if version else [],
+        held_out=held_out(version) if version else 0,
     )
 
 

@@ -9,7 +9,7 @@ from annotation_ui.forms import see
 from annotation_ui.pages.overview import jobs_view
 from annotation_ui.pages.shell import shell_of
 from annotation_ui.render import page
-from annotation_ui.views import ACCURACY_COLUMNS, accuracy
+from annotation_ui.views import ACCURACY_COLUMNS, accuracy, held_out
 from server.deps import ReadImages, SessionDep, TrainVersions
 from server.errors import NewfoundError
 from server.model_versions import service as versions
@@ -41,6 +41,7 @@ def _versions(access: ReadImages, session: SessionDep, error: NewfoundError | No
         running=running,
         job=jobs_view(session, project, [job])[0] if job else None,
         accuracy=accuracy,
+        held_out=held_out,
         columns=ACCURACY_COLUMNS,
         error=error.message if error else None,
     )

@@ -59,22 +59,30 @@ class Scene:
     @property
     def pages(self) -> dict[str, str]:
         """Every page that an owner can look at, by name."""
-        home = self.home
+        home, empty = self.home, f"/projects/{self.empty_project_id}"
         return {
             "projects": "/projects",
             "new-project": "/projects/new",
             "overview": home,
-            "overview-empty": f"/projects/{self.empty_project_id}",
+            "overview-empty": empty,
             "batches": f"{home}/batches",
+            "batches-empty": f"{empty}/batches",
             "upload": f"{home}/batches/new",
+            "upload-more": f"{home}/batches/new?batch={self.batch_id}",
             "batch": f"{home}/batches/{self.batch_id}",
-            "batch-filtered": f"{home}/batches/{self.batch_id}?flag=known&category={self.category_id}",
+            "batch-filtered": f"{home}/batches/{self.batch_id}?flag=known&order=newest",
+            "batch-unmatched": f"{home}/batches/{self.batch_id}?category={self.category_id}",
+            "batch-unscored": f"{home}/batches/{self.labelled_id}",
             "report": f"{home}/batches/{self.batch_id}/report",
+            "report-empty": f"{home}/batches/{self.labelled_id}/report?outcome=REFUSED",
             "annotate": f"{home}/annotate",
-            "annotate-empty": f"/projects/{self.empty_project_id}/annotate",
+            "annotate-empty": f"{empty}/annotate",
             "categories": f"{home}/categories",
+            "categories-unmatched": f"{home}/categories?q=zzz",
+            "categories-empty": f"{empty}/categories",
             "category": f"{home}/categories/{self.category_id}",
             "models": f"{home}/models",
+            "models-empty": f"{empty}/models",
             "account": "/account",
             "error": f"{home}/nowhere",
         }
@@ -181,7 +189,11 @@ def _score(
             trained_categories=len(categories),
             memory_revision=18,
             scored_revision=18,
-            metrics={"accuracy": 0.91, "accuracy_by_shot": {"many": None, "medium": 0.94, "few": 0.82}},
+            metrics={
+                "held_out_images": 4,
+                "accuracy": 0.91,
+                "accuracy_by_shot": {"many": None, "medium": 0.94, "few": 0.82},
+            },
         )
         failed = ModelVersion(
             **common, number=3, status=VersionStatus.FAILED, error=f"The disk is full. {HOSTILE}"
