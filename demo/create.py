@@ -16,7 +16,7 @@ from demo.stages import (
 
 PROJECT = "Emoji"
 DESCRIPTION = (
-    "Emoji sorted by their look. 19 classes are known; clocks, moons, flowers, bugs, fruit and buildings "
+    "Emoji sorted by their look. 19 classes are known; clocks, moons, flowers, bugs, shoes and buildings "
     "wait in the queue for a name. Pictures: Twemoji, CC BY 4.0."
 )
 SEED = 0
