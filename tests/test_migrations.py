@@ -78,9 +78,14 @@ class TestMigrations:
         with engine.connect() as connection:
             storage = connection.execute(
                 text(
-                    "SELECT attrelid::regclass::text, attstorage FROM pg_attribute "
-                    "WHERE attname = 'vector' AND attrelid IN ('features'::regclass, 'embeddings'::regclass)"
+                    "SELECT attrelid::regclass || '.' || attname, attstorage FROM pg_attribute "
+                    "WHERE attname IN ('vector', 'centroid') AND attrelid IN "
+                    "('features'::regclass, 'embeddings'::regclass, 'class_memory'::regclass)"
                 )
             )
-            assert dict(storage.all()) == {"features": "p", "embeddings": "p"}
+            assert dict(storage.all()) == {
+                "features.vector": "p",
+                "embeddings.vector": "p",
+                "class_memory.centroid": "p",
+            }
         engine.dispose()

@@ -809,6 +809,8 @@ def upgrade() -> None:
     # Vectors are read whole and never compressed well: keep them beside their key, out of TOAST.
     op.execute("ALTER TABLE features ALTER COLUMN vector SET STORAGE PLAIN")
     op.execute("ALTER TABLE embeddings ALTER COLUMN vector SET STORAGE PLAIN")
+    # Each claim measures its image against all centroids; weight and hallucinator are read far less often.
+    op.execute("ALTER TABLE class_memory ALTER COLUMN centroid SET STORAGE PLAIN")
 
 
 def downgrade() -> None:
