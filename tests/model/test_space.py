@@ -24,6 +24,14 @@ class TestSpace:
     def test_zero_feature_is_finite(self) -> None:
         assert np.isfinite(Space.centred(features(5), dim=8).transform(np.zeros((1, 40), np.float32))).all()
 
+    @pytest.mark.parametrize("value", [0.0, 0.7])
+    def test_images_all_alike_are_no_trouble(self, value: float) -> None:
+        alike = np.full((4, 40), value, np.float32)
+        for labels in (np.zeros(4, np.int64), np.arange(4)):
+            v = Space.fit(alike, labels, dim=8).transform(np.concatenate([alike, features(3)]))
+            assert np.isfinite(v).all()
+        assert np.isfinite(Space.centred(alike, dim=8).transform(features(3))).all()
+
     def test_without_images_is_an_error(self) -> None:
         with pytest.raises(ValueError, match="at least one image"):
             Space.centred(features(0))
