@@ -4,12 +4,15 @@ from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 from fastapi.responses import RedirectResponse
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 from starlette.status import HTTP_303_SEE_OTHER
 
 from server.errors import InvalidInput
 
 Fields = TypeVar("Fields", bound=BaseModel)
+
+# A form of filters sends every field; an empty one filters nothing.
+BLANK_IS_NONE = BeforeValidator(lambda text: text or None)
 
 
 def see(address: str) -> RedirectResponse:

@@ -12,6 +12,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
+from logging import WARNING
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ from stack import Stack
 from starlette.testclient import TestClient
 
 import migrations
-from server import embedded, jobs
+from server import embedded, jobs, logging
 from server import settings as settings_module
 from server.database import engine_for, session_factory
 from server.settings import Settings
@@ -45,6 +46,12 @@ _numbers = itertools.count(1)
 def pytest_configure() -> None:
     """Let SIGTERM end a run like Ctrl-C does, so that what it has started is stopped."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_logs() -> None:
+    """Log as the service does; structlog's own default draws every local variable of an expected error."""
+    logging.configure("json", level=WARNING)
 
 
 @pytest.fixture(scope="session")

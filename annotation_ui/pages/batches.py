@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query
-from pydantic import BeforeValidator
 from starlette.responses import Response
 
+from annotation_ui.forms import BLANK_IS_NONE
 from annotation_ui.pages.overview import jobs_view
 from annotation_ui.pages.shell import shell_of
 from annotation_ui.render import page
@@ -76,7 +76,7 @@ def show_batch(
     access: ReadImages,
     session: SessionDep,
     flag: Literal["known", "uncertain", "new"] | None = None,
-    category: Annotated[uuid.UUID | None, BeforeValidator(lambda text: text or None)] = None,
+    category: Annotated[uuid.UUID | None, BLANK_IS_NONE] = None,
     order: Order = Order.ENERGY,
     after: str | None = None,
     image: uuid.UUID | None = None,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Form, Query
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from annotation_ui.forms import see
+from annotation_ui.forms import BLANK_IS_NONE, see
 from annotation_ui.pages.shell import shell_of
 from annotation_ui.render import page
 from annotation_ui.views import history_line, longest_of, tail
@@ -31,7 +31,7 @@ def show_categories(
     access: ReadImages,
     session: SessionDep,
     q: Annotated[str, Query(max_length=200)] = "",
-    status: CategoryStatus | None = None,
+    status: Annotated[CategoryStatus | None, BLANK_IS_NONE] = None,
     order: Order = Order.NEWEST,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> Response:
