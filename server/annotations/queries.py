@@ -131,18 +131,16 @@ _OUTLOOK = text(f"""
                 LIMIT {WAITING_CAP}) capped) AS waiting,
            (SELECT count(*) FROM annotation_tasks
             WHERE project_id = :project_id AND state = 'LEASED' AND lease_expires_at >= now()
-              AND id IS DISTINCT FROM CAST(:task_id AS uuid)) AS held_by_others,
+              AND lease_owner_id IS DISTINCT FROM :user_id) AS held_by_others,
            ARRAY(SELECT t.image_id FROM annotation_tasks t
                  WHERE t.project_id = :project_id AND t.state = 'OPEN' AND {_NOT_SKIPPED}
                  ORDER BY t.priority DESC, t.id LIMIT {UPCOMING}) AS upcoming
 """)
 
 
-def get_outlook(
-    session: Session, project_id: uuid.UUID, user_id: uuid.UUID, task_id: uuid.UUID | None
-) -> Row[Any]:
-    """What else waits: count up to ``WAITING_CAP``, how many are held, the images that come next."""
-    return session.execute(_OUTLOOK, {"project_id": project_id, "user_id": user_id, "task_id": task_id}).one()
+def get_outlook(session: Session, project_id: uuid.UUID, user_id: uuid.UUID) -> Row[Any]:
+    """What else waits: count up to ``WAITING_CAP``, how many others hold, the images that come next."""
+    return session.execute(_OUTLOOK, {"project_id": project_id, "user_id": user_id}).one()
 
 
 def find_task(session: Session, project_id: uuid.UUID, task_id: uuid.UUID) -> AnnotationTask | None:

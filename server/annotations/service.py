@@ -41,7 +41,7 @@ __all__ = [
     "Receipt",
     "claim_next",
     "free_expired",
-    "get_card",
+    "get_held",
     "record_labels",
     "release",
     "renew",
@@ -74,6 +74,7 @@ class Receipt:
 
     ``is_created``: its category is new. ``is_repeated``: it had arrived before, nothing was done now.
     ``is_late``: somebody else has the image by now, so the answer is kept as a second opinion.
+    ``holder``: who held the image, for the next claim.
     """
 
     annotation_id: uuid.UUID
@@ -110,9 +111,9 @@ def claim_next(
         "hold_seconds": project.hold_seconds,
     }
     task_id, is_skipped = _hold_next(session, lease)
-    outlook = queries.get_outlook(session, project.id, user.id, task_id)
+    outlook = queries.get_outlook(session, project.id, user.id)
     return {
-        "task": get_card(session, project.id, task_id) if task_id else None,
+        "task": _card(session, project.id, task_id) if task_id else None,
         "waiting": outlook.waiting,
         "waiting_is_more": outlook.waiting == queries.WAITING_CAP,
         "held_by_others": outlook.held_by_others,
@@ -134,7 +135,7 @@ def _hold_next(session: Session, lease: dict[str, Any]) -> tuple[uuid.UUID | Non
     return task_id, task_id is not None
 
 
-def get_card(session: Session, project_id: uuid.UUID, task_id: uuid.UUID) -> dict[str, Any]:
+def _card(session: Session, project_id: uuid.UUID, task_id: uuid.UUID) -> dict[str, Any]:
     """A held task as the page shows it, with the present memory behind its suggestions."""
     row = queries.find_card(session, project_id, task_id)
     if row is None:
@@ -143,7 +144,7 @@ def get_card(session: Session, project_id: uuid.UUID, task_id: uuid.UUID) -> dic
 
 
 def get_held(session: Session, project: Project, user: User, task_id: uuid.UUID) -> dict[str, Any]:
-    """An image that this person holds, as ``get_card``.
+    """An image that this person holds, as JSON for the page.
 
     Raises:
         NotFound: the person does not hold it; tokens of others stay with them.
@@ -151,7 +152,7 @@ def get_held(session: Session, project: Project, user: User, task_id: uuid.UUID)
     task = queries.find_task(session, project.id, task_id)
     if task is None or task.state is not TaskState.LEASED or task.lease_owner_id != user.id:
         raise NotFound("You do not hold such an image in this project.")
-    return get_card(session, project.id, task_id)
+    return _card(session, project.id, task_id)
 
 
 def submit(
@@ -353,7 +354,7 @@ def undo(session: Session, project: Project, user: User, holder: uuid.UUID | Non
             "verdict": annotation.verdict,
             "category_name": category.name if category else None,
         },
-        "task": get_card(session, project.id, task.id),
+        "task": _card(session, project.id, task.id),
     }
 
 

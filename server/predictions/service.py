@@ -26,7 +26,6 @@ from server.predictions.wire import (
     reply_key,
 )
 from server.settings import Settings
-from server.tables import Prediction
 
 NEAREST = 5
 # Each waiting prediction holds a thread of the web process; the others must stay free for annotators.
@@ -164,13 +163,6 @@ def describe_unscored(image: bytes, max_megapixels: int) -> dict[str, Any]:
         "memory_revision": None,
         "image": {"width": picture.width, "height": picture.height, "notes": list(picture.notes)},
     }
-
-
-def find_current(
-    session: Session, project_id: uuid.UUID, image_id: uuid.UUID
-) -> tuple[Prediction, int] | None:
-    """What the active version says of a stored image, with the version's number."""
-    return queries.list_current(session, project_id, [image_id]).get(image_id)
 
 
 def has_predictor(redis: Redis) -> bool:

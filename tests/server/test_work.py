@@ -5,9 +5,11 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from pool import Pool
 from sqlalchemy import func, select
 
 from server.database import session_scope
+from server.permissions import Role
 from server.tables import Job, JobKind, JobState, Project
 from server.tables.base import utc_now
 from server.work import service as work
@@ -157,3 +159,20 @@ class TestListJobs:
         work.finish(session, job)
         newer = work.request_job(session, JobKind.INGEST, project_id, uuid4())
         assert work.list_jobs(session, project_id, unfinished_only=True) == [newer]
+
+
+class TestEndpoint:
+    def test_running_work_is_shown_with_its_progress(self, client, settings):
+        with session_scope(settings.database_url) as session:
+            pool = Pool(session)
+            headers = pool.person(Role.VIEWER).headers
+            done = work.request_job(session, JobKind.SCORE, pool.project.id, uuid4())
+            work.finish(session, done)
+            running = work.request_job(session, JobKind.SCORE, pool.project.id, uuid4())
+            work.start(session, running.kind, running.target_id)
+            work.heartbeat(session, running.id, done=3, total=20)
+        url = f"/api/v1/projects/{pool.project.id}/jobs"
+        (shown,) = client.get(url, params={"state": "unfinished"}, headers=headers).json()
+        assert (shown["id"], shown["state"]) == (str(running.id), "RUNNING")
+        assert (shown["done"], shown["total"]) == (3, 20)
+        assert len(client.get(url, headers=headers).json()) == 2

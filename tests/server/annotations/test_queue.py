@@ -69,6 +69,11 @@ class TestClaim:
         assert answer["task"] is None
         assert (answer["waiting"], answer["held_by_others"]) == (0, 1)
 
+    def test_what_i_hold_in_another_tab_is_not_held_by_others(self, pool, anna):
+        pool.queue(1)
+        claim(pool, anna)
+        assert claim(pool, anna)["held_by_others"] == 0
+
     def test_other_projects_are_not_served(self, pool, session, anna):
         Pool(session, "Moths").queue(3)
         assert claimed(pool, anna) is None
@@ -281,7 +286,7 @@ class TestCard:
     def test_the_answer_is_what_the_documentation_says(self, pool, anna):
         pool.activate_version()
         pool.category("Mango", (1.0, 0.0, 0.0))
-        pool.task(pool.image(at=(0, 1, 0)), kind="new")
+        pool.task(pool.image(at=(0, 1, 0)), priority=1.0, kind="new")
         pool.queue(3)
         answer = ClaimOut.model_validate(claim(pool, anna))
         assert answer.task is not None
