@@ -24,8 +24,6 @@ Respond = Callable[[Request, NewfoundError], Response]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 REQUEST_ID_HEADER = "x-request-id"
-# Polled every few seconds by machines: worth a line only when somebody looks for it.
-QUIET_PATHS = ("/health", "/ready", "/static/")
 # A refused body is read on for this much, so that a client which sends before it listens gets the answer.
 DRAIN_BYTES = 32 * MIB
 
@@ -72,8 +70,9 @@ class RequestLog:
             try:
                 await self.app(scope, receive, send_with_id)
             finally:
-                quiet = any(part in scope["path"] for part in QUIET_PATHS)
-                (logger.debug if quiet else logger.info)(
+                # Pages poll: what was read without fault must not drown what was done.
+                is_routine = scope["method"] in ("GET", "HEAD") and 0 < status < 400
+                (logger.debug if is_routine else logger.info)(
                     "request",
                     method=scope["method"],
                     path=scope["path"],

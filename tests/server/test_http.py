@@ -176,6 +176,15 @@ class TestRequestNumber:
         assert (line["method"], line["path"], line["status"]) == ("GET", "/api/v1/me", 401)
         assert line["request_id"] == answer.headers["x-request-id"]
 
+    @pytest.mark.parametrize(
+        ("method", "path", "level"),
+        [("GET", "/health", "debug"), ("GET", "/nowhere", "info"), ("POST", "/api/v1/sessions", "info")],
+    )
+    def test_reading_without_fault_is_told_at_debug_level_only(self, client, method, path, level):
+        with structlog.testing.capture_logs() as lines:
+            client.request(method, path)
+        assert [line["log_level"] for line in lines if line["event"] == "request"] == [level]
+
 
 class TestSecurityHeaders:
     @pytest.mark.parametrize("path", ["/health", "/login", "/nowhere", "/api/v1/me"])
