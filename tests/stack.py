@@ -109,6 +109,14 @@ class Stack:
         process.kill()
         process.wait()
 
+    def stop_broker(self) -> None:
+        """Take Redis away."""
+        self._services._redis.stop()
+
+    def start_broker(self) -> None:
+        """Bring Redis back."""
+        self._services.revive()
+
     def client(self, **options: Any) -> httpx.Client:
         """An HTTP client with the administrator's bearer token."""
         headers = {"Authorization": f"Bearer {self.token}"}

@@ -26,8 +26,9 @@ logger = structlog.get_logger()
 
 # Small batches are fastest on a CPU; a GPU wants large ones.
 CPU_BATCH, GPU_BATCH = 8, 64
-# Of scoring threads, so that a prediction, which somebody waits for, gets a core first.
-NICENESS = 10
+# Of scoring threads: a prediction, which somebody waits for, gets twice their share of a busy core. More
+# would leave scoring next to nothing on a machine with other work to do.
+NICENESS = 3
 
 
 class Engine:
