@@ -7,7 +7,8 @@ The worker trains. It calls, each in a transaction of its own::
     activate         CANDIDATE → ACTIVE, once the pool has its scores under the new version
     fail             with a reason for people
 
-Until ``activate`` the former version answers and its scores stay.
+Until ``activate`` the former version answers and its scores stay. Who needs several of these rows locks
+the job first, then the project, then versions.
 """
 
 import uuid
@@ -164,12 +165,13 @@ def mark_trained(
 
 def fail(session: Session, version_id: uuid.UUID, error: str) -> None:
     """The training has failed; ``error`` says why and what to do, in words for people."""
+    job = work.find_unfinished(session, JobKind.TRAIN, version_id, lock=True)
     version = queries.find_locked(session, version_id)
     if version is None or version.status not in (*queries.RUNNING, VersionStatus.CANDIDATE):
         return
     version.status = VersionStatus.FAILED
     version.error = error
-    if job := work.find_unfinished(session, JobKind.TRAIN, version.id):
+    if job:
         work.fail(session, job, error)
     session.flush()
 
@@ -180,13 +182,14 @@ def cancel(session: Session, version: ModelVersion, user_id: uuid.UUID) -> Model
     Raises:
         Conflict: ``not-running``.
     """
+    job = work.find_unfinished(session, JobKind.TRAIN, version.id, lock=True)
     locked = _locked(session, version)
     if locked.status not in queries.RUNNING:
         raise Conflict(
             f"v{locked.number} is not being trained, so there is nothing to cancel.", code="not-running"
         )
     locked.status = VersionStatus.CANCELLED
-    if job := work.find_unfinished(session, JobKind.TRAIN, locked.id):
+    if job:
         work.cancel(session, job)
     _record(session, "version.cancelled", locked, user_id)
     session.flush()

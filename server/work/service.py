@@ -34,9 +34,11 @@ def request_job(session: Session, kind: JobKind, project_id: uuid.UUID, target_i
             return job
 
 
-def find_unfinished(session: Session, kind: JobKind, target_id: uuid.UUID) -> Job | None:
+def find_unfinished(
+    session: Session, kind: JobKind, target_id: uuid.UUID, *, lock: bool = False
+) -> Job | None:
     """The job that waits or runs, or None."""
-    return queries.find_unfinished(session, kind, target_id, lock=False)
+    return queries.find_unfinished(session, kind, target_id, lock=lock)
 
 
 def start(session: Session, kind: JobKind, target_id: uuid.UUID) -> Job | None:
