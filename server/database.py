@@ -30,5 +30,6 @@ def session_factory(url: str) -> sessionmaker[Session]:
 @contextmanager
 def session_scope(url: str) -> Iterator[Session]:
     """One transaction: commit at the end, roll back on any error."""
-    with session_factory(url).begin() as session:
+    with session_factory(url)() as session:
         yield session
+        session.commit()

@@ -39,11 +39,13 @@ class Sent:
     is_form: bool
 
 
-async def read_sent(request: Request, _: UploadImages) -> AsyncIterator[Sent]:
+async def read_sent(request: Request, _: UploadImages, session: SessionDep) -> AsyncIterator[Sent]:
     """The body as it came; its files live until the answer has left.
 
     Read here and not by FastAPI, which would take in the whole upload before asking who sends it.
     """
+    # A body may take minutes to arrive: its sender is known by now, the connection goes to others.
+    session.commit()
     content_type = request.headers.get("content-type", "")
     if content_type.startswith("application/json"):
         yield Sent(await _read_json(request), [], is_form=False)

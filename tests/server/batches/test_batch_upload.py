@@ -1,5 +1,6 @@
 """Upload over HTTP: who may, what is kept, what is said, and what happens when it is sent again."""
 
+import asyncio
 import hashlib
 import io
 import threading
@@ -15,7 +16,7 @@ from uploading import Uploader, pack
 from server.batches import service
 from server.batches.intake import Stored
 from server.batches.recording import record
-from server.database import session_scope
+from server.database import engine_for, session_scope
 from server.permissions import Role
 from server.settings import MIB
 from server.storage import ImageStore
@@ -105,6 +106,38 @@ class TestRequests:
         assert answer.status_code == 201
         batch = answer.json()
         assert (batch["name"], batch["kind"], batch["items"]) == ("Store 22", "LABELLED", [])
+
+    def test_a_slow_body_holds_no_connection_of_the_database(self, app, settings, uploader):
+        pool = engine_for(settings.database_url).pool
+        held = []
+        parts = [
+            {"type": "http.request", "body": b'{"name": "Sto', "more_body": True},
+            {"type": "http.request", "body": b're 22"}', "more_body": False},
+        ]
+        statuses = []
+
+        async def receive():
+            held.append(pool.checkedout())
+            return parts.pop(0) if parts else {"type": "http.disconnect"}
+
+        async def send(message):
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        headers = {**uploader.headers, "content-type": "application/json"}
+        path = f"{uploader.url}/batches"
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": b"",
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        }
+        asyncio.run(app(scope, receive, send))
+        assert statuses == [201]
+        assert held[:2] == [0, 0]
 
     def test_a_batch_without_a_name_is_called_after_the_moment(self, uploader):
         assert uploader.upload({"a.png": picture(1)})["name"].startswith("Upload of ")
