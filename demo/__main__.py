@@ -11,9 +11,9 @@ from pathlib import Path
 from demo.access import default_url, passing_token
 from demo.client import Client
 from demo.create import create
-from demo.dataset import divide
+from demo.dataset import Dataset, divide
 from demo.errors import DemoError
-from demo.play import play
+from demo.play import Result, play
 from demo.report import as_json, table
 from demo.sources import emoji_source, open_source
 
@@ -72,15 +72,23 @@ def _play(options: argparse.Namespace) -> None:
         _say(note)
     divisions = [divide(source, seed) for seed in range(options.seeds)]
     started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
-    results = []
-    with _connected(options) as client:
-        for seed, dataset in enumerate(divisions):
-            _say(f"Seed {seed}: {source.name}")
-            name = f"Demo run {started}, {source.name}, seed {seed}"
-            results.append(play(client, dataset, seed, options.labels, name, _say))
-    print(table(divisions[0], results, options.labels))
+    results: list[Result] = []
+    try:
+        with _connected(options) as client:
+            for seed, dataset in enumerate(divisions):
+                _say(f"Seed {seed}: {source.name}")
+                name = f"Demo run {started}, {source.name}, seed {seed}"
+                results.append(play(client, dataset, seed, options.labels, name, _say))
+    finally:
+        # Whatever ends a long run, the seeds that were played to their end are told.
+        if results:
+            _tell(divisions[0], results, options)
+
+
+def _tell(dataset: Dataset, results: Sequence[Result], options: argparse.Namespace) -> None:
+    print(table(dataset, results, options.labels))
     if options.json:
-        figures = as_json(divisions[0], results, options.labels)
+        figures = as_json(dataset, results, options.labels)
         options.json.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
