@@ -32,6 +32,7 @@ const DONE_SHOWN = 4;
 const WARN_SECONDS = 60;
 
 let shown = null; // the card on show
+let followed = null; // the category whose way into the model is told
 let isBusy = false; // a new name is being checked
 let lastActivity = 0;
 const done = []; // answers of this page, newest last: {entry, card, what, verdict}
@@ -116,7 +117,7 @@ function showHold() {
   part("[data-hold]").textContent = left > 0 ? say("hold", { time: clock(left) }) : say("hold_over");
   const isEnding = left > 0 && left < Math.min(WARN_SECONDS, shown.fullTime / 3);
   // Once every 5 s: it is read aloud.
-  if (isEnding && news.isShown("hold") && left % 5) return;
+  if (isEnding && news.isTold("hold") && left % 5) return;
   if (isEnding) news.tell("hold", "clock", "", say("hold_ends", { time: clock(left) }));
   else news.clear("hold");
 }
@@ -160,8 +161,9 @@ const after = (delay, value) => new Promise((resolve) => { setTimeout(resolve, d
 
 function finish(act) {
   done.push(act);
+  news.clear("failed");
   session.add(act.verdict, 1);
-  if (!news.isShown("refused")) news.clear();
+  news.goOn();
   if (document.activeElement === box.input) box.input.blur(); // back to single keys
   hand.putDown(act.card);
 }
@@ -176,7 +178,7 @@ function report(entry, result) {
 async function refusedOnShow(entry, error) {
   outbox.remove(entry.id);
   if (error.code === "name-check") return decideName(entry, error.details);
-  news.tell("refused", "warn", say("failed"), error.message, { kind: "fail", alert: true });
+  news.tell("failed", "warn", say("failed"), error.message, { kind: "fail", alert: true });
 }
 
 async function decideName({ card, name }, check) {
@@ -197,17 +199,29 @@ function useName(card, check, { category_id, name, alias_matched: alias }) {
   return answer("KNOWN", { category: { category_id, name }, ...remember }, card);
 }
 
+function refusedHere() {
+  return outbox.refused().find((entry) => entry.url.startsWith(api)) ?? null;
+}
+
 // An answer that was refused when it was no longer on show: told, with the choice that it needs.
 function showRefused() {
-  const [entry] = outbox.refused();
+  const entry = refusedHere();
   if (!entry) return news.clear("refused");
-  const choose = () => {
-    outbox.remove(entry.id);
-    if (entry.refused.code === "name-check") decideName(entry, entry.refused.details);
-    else putBack(entry.card);
-  };
-  const actions = [{ text: say("choose"), act: choose }, { text: say("drop"), act: () => outbox.remove(entry.id) }];
+  const actions = [{ text: say("choose"), act: chooseRefused }, { text: say("drop"), act: dropRefused }];
   news.tell("refused", "warn", say("refused"), `${entry.what}. ${entry.refused.message}`, { kind: "fail", alert: true, actions });
+}
+
+function dropRefused() {
+  const entry = refusedHere();
+  if (entry) outbox.remove(entry.id);
+  return entry;
+}
+
+function chooseRefused() {
+  const entry = dropRefused();
+  if (!entry) return;
+  if (entry.refused.code === "name-check") decideName(entry, entry.refused.details);
+  else putBack(entry.card);
 }
 
 function putBack(card) {
@@ -223,6 +237,7 @@ async function followCategory(entry, { id, name, created }) {
     return;
   }
   if (!created) return;
+  followed = id;
   box.setCategories([{ id, name, aliases: [], count: 1 }]);
   news.tell("live", "new", name, say("learning"), { kind: "new" });
   try {
@@ -241,7 +256,7 @@ async function pollUntilLive(id, name) {
     hand.refresh();
     const seconds = category.live_seconds.toFixed(1);
     const waiting = category.waiting ?? 0;
-    if (!news.isShown("live")) return;
+    if (followed !== id) return;
     news.tell("live", "check", name, say(waiting ? "live_waiting" : "live", { seconds, count: grouped(waiting) }));
     if (waiting) return;
   }

@@ -2,7 +2,7 @@
 // so that neither a cut line nor a reload loses one. They leave in order, and since each carries the token
 // of its hold, one that is sent twice is stored once.
 //
-// An entry: {id, tab, at, url, body, ...what its maker wants to know of it later}. One storage key per
+// An entry: {id, tab, at, page, url, body, ...what its maker wants to know of it later}. One storage key per
 // entry: two tabs that write at the same moment never overwrite each other.
 import { call, NoAnswer, Refused } from "./api.js";
 
@@ -56,7 +56,7 @@ export class Outbox extends EventTarget {
   add(entry) {
     const at = Date.now();
     const order = `${at}`.padStart(15, "0") + `${this.sequence++}`.padStart(6, "0");
-    const kept = { ...entry, id: `${order}.${randomId()}`, tab: this.tab, at };
+    const kept = { ...entry, page: location.pathname, id: `${order}.${randomId()}`, tab: this.tab, at };
     this.#write(kept);
     this.#changed();
     const settled = new Promise((resolve) => this.waitingFor.set(kept.id, resolve));

@@ -8,10 +8,14 @@ const sync = document.querySelector("[data-sync]");
 
 function showSync() {
   const kept = outbox.waiting().length;
+  const [choice] = outbox.refused();
   const refused = outbox.refused().length;
   const { dataset } = sync;
-  const text = refused ? dataset.refused : kept ? dataset.kept : dataset.sent;
+  const key = refused ? "refused" : kept ? "kept" : "sent";
+  const text = dataset[refused === 1 || !refused && kept === 1 ? `${key}One` : key];
   sync.hidden = false;
+  if (choice) sync.href = choice.page;
+  else sync.removeAttribute("href");
   sync.classList.toggle("sync-held", kept + refused > 0 && (refused > 0 || outbox.away || outbox.signedOut));
   sync.querySelector("use").setAttribute("href", refused ? "#i-warn" : outbox.away && kept ? "#i-offline" : "#i-check");
   sync.querySelector("span").textContent = text.replace("{count}", String(refused || kept));

@@ -218,7 +218,7 @@ class TestWithoutNetwork:
         page = annotate(visitor, visit.scene)
         visitor.context.route("**/submit", lambda route: route.abort())
         file = answer(page, "x")
-        expect(page.locator("[data-sync]")).to_have_text("1 labels kept on this device")
+        expect(page.locator("[data-sync]")).to_have_text("1 label kept on this device")
         visitor.context.unroute("**/submit")
         page.goto(f"{visitor.site}/account")
         everything_sent(page)
