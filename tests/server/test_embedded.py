@@ -19,7 +19,7 @@ import redis
 from sqlalchemy.engine import make_url
 
 from server import embedded
-from server.embedded import EmbeddedServiceError, Services
+from server.embedded import EmbeddedServiceError, Services, folders, processes, programs
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who gives processes another user")
@@ -205,7 +205,7 @@ class TestCrash:
     def test_a_server_that_hangs_is_replaced(
         self, home: Path, start: Callable[[Path], Services], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(embedded, "ORPHAN_SECONDS", 0.1)
+        monkeypatch.setattr(processes, "ORPHAN_SECONDS", 0.1)
         services = start(home)
         hung = redis_pid(services)
         os.kill(hung, signal.SIGSTOP)
@@ -295,14 +295,14 @@ class TestUsers:
     ) -> None:
         closed = run_folder / "closed"
         closed.mkdir(mode=0o700)
-        monkeypatch.setattr(embedded, "ROOT_STATE", run_folder / "elsewhere")
+        monkeypatch.setattr(folders, "ROOT_STATE", run_folder / "elsewhere")
         # Programs that only root may reach, as in an environment under /root.
-        version, binaries = max(embedded._installed_postgres().items())
+        version, binaries = max(programs.installed_postgres().items())
         package = binaries.parents[1]
         for folder in (package.name, f"{package.name}.libs"):
             subprocess.run(["cp", "-r", package.with_name(folder), closed], check=True)
         hidden = closed / binaries.relative_to(package.parent)
-        monkeypatch.setattr(embedded, "_installed_postgres", lambda: {version: hidden})
+        monkeypatch.setattr(programs, "installed_postgres", lambda: {version: hidden})
 
         services = start(closed / "home")
         tell(services, "CREATE TABLE kept ()")
