@@ -173,19 +173,37 @@ def submit(
     task = _locked_task(session, project.id, task_id)
     image = queries.get_image_locked(session, task.image_id)
     if earlier := queries.find_by_token(session, token):
-        return _repeat(session, project, earlier, user, answer)
+        return _repeat(session, project, task, earlier, user, answer)
+    if not _is_holder(task, user, token):
+        return _second_opinion(session, project, task, user, token, answer)
     category, is_created = _category_for(session, project, user, image, answer)
-    verdict = Verdict.KNOWN if category and not is_created else answer.verdict
-    label = Label(verdict, category.id if category else None)
-    is_late = not _is_holder(task, user, token)
-    annotation = queries.add_annotation(session, task, user.id, label, token=token, is_current=not is_late)
-    if is_late:
-        return Receipt(annotation.id, category, is_created=is_created, is_late=True)
+    label = _label(answer, category, is_created=is_created)
+    annotation = queries.add_annotation(session, task, user.id, label, token=token, is_current=True)
     task.state = TaskState.DONE
     task.done_at = utc_now()
     # The last person who looked settles it: see `label_of`.
     _set_label(session, image, label)
     return Receipt(annotation.id, category, is_created=is_created, holder=task.lease_holder)
+
+
+def _second_opinion(
+    session: Session, project: Project, task: AnnotationTask, user: User, token: uuid.UUID, answer: Answer
+) -> Receipt:
+    """Keep an answer that counts no more. It changes no names: a new one stays NEW without a category."""
+    category = None
+    if answer.verdict is Verdict.NEW and answer.name is not None:
+        category = categories.find_by_name(session, project.id, answer.name)
+    elif answer.verdict is Verdict.KNOWN:
+        category = _known_category(session, project, answer)
+    label = _label(answer, category, is_created=False)
+    annotation = queries.add_annotation(session, task, user.id, label, token=token, is_current=False)
+    return Receipt(annotation.id, category, is_late=True)
+
+
+def _label(answer: Answer, category: Category | None, *, is_created: bool) -> Label:
+    if category is None:
+        return Label(answer.verdict, None)
+    return Label(Verdict.NEW if is_created else Verdict.KNOWN, category.id)
 
 
 def _category_for(
@@ -237,7 +255,21 @@ def _known_category(session: Session, project: Project, answer: Answer) -> Categ
     return category
 
 
-def _repeat(session: Session, project: Project, earlier: Annotation, user: User, answer: Answer) -> Receipt:
+def _repeat(
+    session: Session,
+    project: Project,
+    task: AnnotationTask,
+    earlier: Annotation,
+    user: User,
+    answer: Answer,
+) -> Receipt:
+    if earlier.task_id != task.id:
+        raise Conflict(
+            "This token is that of a hold on another image, which is answered. Claim an image, then answer "
+            "it with the token that comes with it.",
+            code="already-answered",
+            annotation_id=str(earlier.id),
+        )
     category = session.get(Category, earlier.category_id) if earlier.category_id else None
     if earlier.annotator_id != user.id or not _is_same(session, project, earlier, category, answer):
         raise Conflict(
@@ -314,8 +346,8 @@ def renew(session: Session, project: Project, user: User, task_id: uuid.UUID, to
 def undo(session: Session, project: Project, user: User, holder: uuid.UUID | None) -> dict[str, Any]:
     """Withdraw the person's latest answer that stands and hold its image again, as JSON for the page.
 
-    What the ``holder`` held meanwhile is given back. A category that the answer had proposed, and that
-    no image has any more, goes with it.
+    What the ``holder`` held meanwhile is given back. A category that the answer had made, and that no
+    image has any more, goes with it unless somebody else has confirmed it.
 
     Raises:
         Conflict: ``nothing-to-undo``.
@@ -344,7 +376,7 @@ def undo(session: Session, project: Project, user: User, holder: uuid.UUID | Non
     _set_label(session, image, label_of(opinions_of(queries.list_standing(session, [image.id]))))
     category = session.get(Category, annotation.category_id) if annotation.category_id else None
     if category and annotation.verdict is Verdict.NEW:
-        _take_back(session, user, category)
+        _take_back(session, project, user, category)
     task.done_at = None
     _hold(task, user, uuid.uuid4(), holder, project.hold_seconds)
     session.flush()
@@ -358,9 +390,11 @@ def undo(session: Session, project: Project, user: User, holder: uuid.UUID | Non
     }
 
 
-def _take_back(session: Session, user: User, category: Category) -> None:
-    """Take a category away whose first label is withdrawn, unless it is confirmed or in use by now."""
-    if category.status is CategoryStatus.PROPOSED and not queries.has_images(session, category.id):
+def _take_back(session: Session, project: Project, user: User, category: Category) -> None:
+    """Take a category away whose first label is withdrawn, unless somebody else has confirmed it or it is
+    in use by now."""
+    unconfirmed = {CategoryStatus.PROPOSED, categories.first_status(session, project, user)}
+    if category.status in unconfirmed and not queries.has_images(session, category.id):
         categories.set_status(session, user, category, CategoryStatus.RETIRED)
 
 

@@ -127,9 +127,7 @@ def create(
     check = check_name(session, project, name, image_id, different_from=different_from)
     if check.verdict is not Verdict.NEW:
         raise NameQuestion(check)
-    may_confirm = Permission.CATEGORY_CHANGE in permissions_in(session, user, project.id)
-    status = CategoryStatus.ACTIVE if may_confirm else CategoryStatus.PROPOSED
-    category_id = _insert(session, project.id, check.typed, user.id, status)
+    category_id = _insert(session, project.id, check.typed, user.id, first_status(session, project, user))
     if category_id is None:
         # An import made it a moment ago.
         raise NameQuestion(check_name(session, project, name, image_id))
@@ -138,6 +136,12 @@ def create(
         session, "category.created", user, category, name=category.name, image_id=image_id and str(image_id)
     )
     return category
+
+
+def first_status(session: Session, project: Project, user: User) -> CategoryStatus:
+    """In which state a category of this person begins: confirmed if they may confirm it."""
+    may_confirm = Permission.CATEGORY_CHANGE in permissions_in(session, user, project.id)
+    return CategoryStatus.ACTIVE if may_confirm else CategoryStatus.PROPOSED
 
 
 def resolve(

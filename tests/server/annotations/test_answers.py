@@ -11,6 +11,7 @@ from sqlalchemy import func, select, update
 from server.annotations import service
 from server.annotations.schemas import SubmitOut, UndoOut
 from server.annotations.service import Answer
+from server.categories import service as categories
 from server.categories.check import NameQuestion
 from server.database import session_scope
 from server.errors import Conflict, InvalidInput
@@ -217,6 +218,16 @@ class TestRepeat:
             assert told.value.code == "already-answered"
         assert held.label == (Verdict.KNOWN, mango.id)
 
+    def test_a_token_of_another_image_is_no_repeat(self, pool, anna):
+        pool.queue(2)
+        first, second = Held(pool, anna), Held(pool, anna)
+        first.submit(Verdict.CANNOT_TELL)
+        second.token = first.token
+        with pytest.raises(Conflict, match="a hold on another image") as told:
+            second.submit(Verdict.CANNOT_TELL)
+        assert told.value.code == "already-answered"
+        assert second.task.state is TaskState.LEASED
+
     def test_a_retry_that_arrives_after_the_undo_does_not_label_again(self, pool, anna):
         pool.queue(1)
         held = Held(pool, anna)
@@ -287,6 +298,25 @@ class TestLate:
         assert first.annotation_id == second.annotation_id
         assert second.is_late
 
+    def test_a_late_answer_with_a_new_name_makes_no_category(self, pool, anna, ben):
+        pool.queue(1)
+        late = Held(pool, anna)
+        late.expire()
+        Held(pool, ben)
+        receipt = late.submit(Verdict.NEW, name="Oat milk")
+        assert (receipt.is_late, receipt.category) == (True, None)
+        assert [(one.verdict, one.category_id) for one in annotations(pool)] == [(Verdict.NEW, None)]
+        assert pool.session.scalar(select(func.count()).where(Category.project_id == pool.project.id)) == 0
+
+    def test_a_late_answer_with_a_name_in_use_is_an_opinion_on_that_category(self, pool, anna, ben):
+        pool.queue(1)
+        mango = pool.category("Mango")
+        late = Held(pool, anna)
+        late.expire()
+        Held(pool, ben)
+        assert late.submit(Verdict.NEW, name="mango").category is mango
+        assert [(one.verdict, one.category_id) for one in annotations(pool)] == [(Verdict.KNOWN, mango.id)]
+
 
 class TestUndo:
     def test_it_takes_the_label_back_and_holds_the_image_again(self, pool, anna):
@@ -348,16 +378,25 @@ class TestUndo:
         Held(pool, ben).submit(Verdict.CANNOT_TELL)
         assert service.undo(pool.session, pool.project, anna, None)["task"]["id"] == str(mine.id)
 
-    def test_a_category_that_it_had_made_goes_with_it(self, pool, anna):
+    @pytest.mark.parametrize("role", [Role.ANNOTATOR, Role.REVIEWER, Role.OWNER])
+    def test_a_category_that_it_had_made_goes_with_it(self, pool, role):
         pool.queue(1)
-        made = Held(pool, anna).submit(Verdict.NEW, name="Oat milkk").category
-        service.undo(pool.session, pool.project, anna, None)
+        maker = pool.person(role).user
+        made = Held(pool, maker).submit(Verdict.NEW, name="Oat milkk").category
+        service.undo(pool.session, pool.project, maker, None)
         assert made.status is CategoryStatus.RETIRED
         task = pool.tasks()[0]
         receipt = service.submit(
-            pool.session, pool.project, anna, task.id, task.lease_token, Answer(Verdict.NEW, name="Oat milk")
+            pool.session, pool.project, maker, task.id, task.lease_token, Answer(Verdict.NEW, name="Oat milk")
         )
         assert receipt.is_created
+
+    def test_a_category_that_a_reviewer_has_confirmed_stays(self, pool, anna):
+        pool.queue(1)
+        made = Held(pool, anna).submit(Verdict.NEW, name="Oat milk").category
+        categories.set_status(pool.session, pool.person(Role.REVIEWER).user, made, CategoryStatus.ACTIVE)
+        service.undo(pool.session, pool.project, anna, None)
+        assert made.status is CategoryStatus.ACTIVE
 
     def test_a_category_that_others_use_by_now_stays(self, pool, anna, ben):
         pool.queue(2)
