@@ -126,18 +126,23 @@ def _start(engine: Engine, batch_id: uuid.UUID) -> _Run | None:
             return None
         queries.queue_unscored(session, batch_id)
         version = versions.find_active(session, batch.project_id)
-        done = queries.count_predicted(session, batch_id, version.id) if version else 0
+        is_labelled = batch.kind is BatchKind.LABELLED
+        features = 0 if version else queries.count_features(session, batch_id, engine.extractor.key)
+        if version is not None:
+            done = queries.count_predicted(session, batch_id, version.id)
+        else:
+            done = features if is_labelled else 0
         job.total = queries.count_images(session, batch_id)
         return _Run(
             engine=engine,
             batch_id=batch_id,
             project_id=batch.project_id,
             job_id=job.id,
-            is_labelled=batch.kind is BatchKind.LABELLED,
+            is_labelled=is_labelled,
             has_version=version is not None,
             done=done,
             deadline=time.monotonic() + SLICE_SECONDS,
-            features=0 if version else queries.count_features(session, batch_id, engine.extractor.key),
+            features=features,
         )
 
 
@@ -212,7 +217,7 @@ def _record(run: _Run, part: _Part) -> None:
         # Without a version the features of unlabelled images are only half of the work.
         if version is not None or run.is_labelled:
             run.done += len(image_ids)
-        if not work.heartbeat(session, run.job_id, run.done):
+        if not work.heartbeat(session, run.job_id, run.done, has_progressed=len(computed) > 0):
             raise Cancelled
 
 

@@ -68,17 +68,26 @@ def start(session: Session, kind: JobKind, target_id: uuid.UUID) -> Job | None:
     return job
 
 
-def heartbeat(session: Session, job_id: uuid.UUID, done: int | None = None, total: int | None = None) -> bool:
+def heartbeat(
+    session: Session,
+    job_id: uuid.UUID,
+    done: int | None = None,
+    total: int | None = None,
+    *,
+    has_progressed: bool = False,
+) -> bool:
     """A sign of life, with the progress if given. False if the job was cancelled: stop.
 
     Progress forgives earlier attempts: only a job that dies again and again at one place is given up.
+    ``has_progressed`` tells of work that is kept but finishes nothing that ``done`` counts.
     """
     job = _locked(session, job_id)
     if job is None or job.state is not JobState.RUNNING:
         return False
-    if done is not None and done != job.done:
-        job.done = done
+    if has_progressed or (done is not None and done != job.done):
         job.attempts = 0
+    if done is not None:
+        job.done = done
     if total is not None:
         job.total = total
     job.heartbeat_at = utc_now()

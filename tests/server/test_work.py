@@ -111,6 +111,12 @@ class TestLife:
             assert work.heartbeat(session, job.id, done=done, total=20)
         assert (job.done, job.total, job.attempts) == (11, 20, 0)
 
+    def test_work_that_finishes_nothing_yet_forgives_them_too(self, session, job):
+        for _ in range(2 * work.MAX_ATTEMPTS):
+            assert work.start(session, job.kind, job.target_id)
+            assert work.heartbeat(session, job.id, done=0, has_progressed=True)
+        assert (job.done, job.attempts) == (0, 0)
+
     def test_a_sign_of_life_without_progress_forgives_nothing(self, session, job):
         work.start(session, job.kind, job.target_id)
         work.heartbeat(session, job.id)

@@ -21,6 +21,7 @@ from server.tables import (
     Prediction,
     VersionStatus,
 )
+from server.work.service import MAX_ATTEMPTS
 from worker import scoring
 
 
@@ -78,6 +79,21 @@ class TestUnlabelledBatch:
         assert state_after_one is JobState.RUNNING
         assert set(world.predictions) == set(images)
         assert world.job(batch_id).state is JobState.DONE
+
+    @pytest.mark.parametrize("kind", BatchKind)
+    def test_that_takes_many_slices_before_there_is_a_version_is_not_given_up(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, kind: BatchKind
+    ) -> None:
+        monkeypatch.setattr(scoring, "PART", 2)
+        monkeypatch.setattr(scoring, "SLICE_SECONDS", 0)
+        batch_id = world.batch(kind)
+        count = 2 * (MAX_ATTEMPTS + 2)
+        images = world.pictures(batch_id, [noise(seed) for seed in range(200, 200 + count)])
+
+        world.work()
+
+        assert world.job(batch_id).state is JobState.DONE
+        assert set(world.rows(select(Feature.image_id).where(Feature.image_id.in_(images)))) == set(images)
 
     def test_images_wait_at_the_end_of_the_queue_until_their_scores_come(self, world: World) -> None:
         scored = world.look_alikes(world.batch(), 1, 5)
