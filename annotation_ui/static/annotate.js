@@ -93,8 +93,10 @@ function showFilm() {
     return place;
   });
   part("[data-done]").replaceChildren(...film);
-  const next = [...hand.cards.slice(1).map(({ task }) => task.image), ...hand.upcoming].slice(0, 3);
+  const reserve = hand.cards.slice(1).map(({ task }) => task.image);
+  const next = [...reserve, ...hand.upcoming].slice(0, 3);
   part("[data-next]").replaceChildren(...next.map((image) => thumb(image.thumb_url, "thumb thumb-small")));
+  part("[data-next]").dataset.next = reserve.length; // so many can be answered without a network
 }
 
 function showPick() {
