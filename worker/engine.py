@@ -19,6 +19,7 @@ from model.images import PictureError
 from model.runtime import Extractor, OnnxExtractor, load_extractor
 from server.settings import Settings
 from server.storage import ImageStore
+from server.tables import ModelVersion
 from worker.pictures import open_stored
 from worker.recognition import Recognition
 
@@ -29,6 +30,10 @@ CPU_BATCH, GPU_BATCH = 8, 64
 # Of scoring threads: a prediction, which somebody waits for, gets twice their share of a busy core. More
 # would leave scoring next to nothing on a machine with other work to do.
 NICENESS = 3
+
+
+class OtherFeatures(Exception):
+    """A version reads features of another kind than this worker computes; the message names the mend."""
 
 
 class Engine:
@@ -51,6 +56,16 @@ class Engine:
     @cached_property
     def _extractor(self) -> Extractor:
         return load_extractor(self.settings.device, threads=1, cache_dir=self.settings.home / "cache")
+
+    def require_features_of(self, version: ModelVersion) -> None:
+        """Raise :class:`OtherFeatures` unless the version reads features such as this worker computes: on
+        others its space and its limits do not hold."""
+        if version.runtime_key != self.extractor.key:
+            raise OtherFeatures(
+                f"v{version.number} reads features of {version.runtime_key}, and this worker computes "
+                f"{self.extractor.key}. Run the workers for scores and for training on one kind of device, "
+                "then train again."
+            )
 
     @cached_property
     def redis(self) -> Redis:

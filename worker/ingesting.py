@@ -130,7 +130,7 @@ def _unpack(ingest: _Ingest, path: Path) -> None:
     position = ingest.spool.position(path)
     written: set[str] = set()
     try:
-        with archives.opened(path) as archive:
+        with path.open("rb") as file, archives.opened(file, limits) as archive:
             files = [
                 intake.File(
                     member.name, member.byte_size, partial(archives.read_member, archive, member, limits)

@@ -15,6 +15,7 @@ import numpy as np
 import structlog
 from redis import Redis, RedisError
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from model.arrays import U8
 from model.images import Picture, PictureError
@@ -25,6 +26,7 @@ from server.predictions.wire import (
     HEARTBEAT_SECONDS,
     INTERNAL_ERROR,
     NO_VERSION,
+    OTHER_FEATURES,
     REPLY_SECONDS,
     REQUESTS,
     PredictFailure,
@@ -35,7 +37,7 @@ from server.predictions.wire import (
     reply_key,
 )
 from server.tables import ModelVersion, Project, VersionStatus
-from worker.engine import Engine
+from worker.engine import Engine, OtherFeatures
 from worker.pictures import open_new
 from worker.recognition import Current, rounded
 
@@ -158,15 +160,16 @@ def _predict(engine: Engine, opened: Sequence[_Opened]) -> dict[str, PredictRepl
     for one, row in zip(opened, features, strict=True):
         current = currents.get(uuid.UUID(one.request.project_id))
         replies[one.request.id] = (
-            PredictFailure(NO_VERSION, NO_VERSION_MESSAGE)
-            if current is None
-            else _reply(current, one, current.embed(row[None]))
+            _reply(current, one, current.embed(row[None]))
+            if isinstance(current, Current)
+            else current or PredictFailure(NO_VERSION, NO_VERSION_MESSAGE)
         )
     return replies
 
 
-def _find_currents(engine: Engine, project_ids: set[uuid.UUID]) -> dict[uuid.UUID, Current]:
-    """The active version of each project that has one, by one query unless a memory has changed."""
+def _find_currents(engine: Engine, project_ids: set[uuid.UUID]) -> dict[uuid.UUID, Current | PredictFailure]:
+    """The active version of each project that has one, or why it cannot answer here; by one query unless a
+    memory has changed."""
     statement = (
         select(ModelVersion, Project.temperature)
         .join(Project, Project.id == ModelVersion.project_id)
@@ -174,9 +177,20 @@ def _find_currents(engine: Engine, project_ids: set[uuid.UUID]) -> dict[uuid.UUI
     )
     with session_scope(engine.url) as session:
         return {
-            version.project_id: engine.recognition.current(session, version, temperature)
+            version.project_id: _find_current(engine, session, version, temperature)
             for version, temperature in session.execute(statement)
         }
+
+
+def _find_current(
+    engine: Engine, session: Session, version: ModelVersion, temperature: float
+) -> Current | PredictFailure:
+    try:
+        engine.require_features_of(version)
+    except OtherFeatures as error:
+        logger.warning("version_of_another_device", version_id=str(version.id), error=str(error))
+        return PredictFailure(OTHER_FEATURES, str(error))
+    return engine.recognition.current(session, version, temperature)
 
 
 _ANY_ID = pack([uuid.UUID(int=0)])

@@ -31,7 +31,9 @@ from worker.untrained import score_the_rest
 
 logger = structlog.get_logger()
 
-CHUNK = 8192
+# Images read by one query, of which each joins what is stored of them, and scored by one call.
+READ_CHUNK = 32_768
+SCORE_CHUNK = 4096
 # Figures that moved less are not written: they change no decision and no order that matters.
 TOLERANCE = 1e-3
 # Rows beyond those of the old and the new round that are written with the head.
@@ -95,6 +97,7 @@ def _pass(engine: Engine, project_id: uuid.UUID) -> None:
         version = versions.find_active(session, project_id)
         if version is None:
             return
+        before = version.scored_revision
         project = session.get_one(Project, project_id)
         score_the_rest(session, version)
         current = engine.recognition.current(session, version, project.temperature)
@@ -114,7 +117,7 @@ def _pass(engine: Engine, project_id: uuid.UUID) -> None:
         _write_places(engine, project_id, current, pool, places, changed, settings)
         _write_predictions(engine, current, pool, changed)
     with session_scope(engine.url) as session:
-        queries.mark_scored(session, current.version_id, current.revision)
+        queries.mark_scored(session, current.version_id, current.revision, before=before)
     logger.info(
         "rescored",
         project_id=str(project_id),
@@ -128,16 +131,18 @@ def _read_pool(engine: Engine, current: Current) -> _Pool | None:
     """All scored images, scored anew chunk by chunk. None if there are none."""
     stored, scores, waiting = [], [], []
     after = uuid.UUID(int=0)
-    while True:
+    count = READ_CHUNK
+    while count == READ_CHUNK:
         with session_scope(engine.url) as session:
-            rows = queries.read_standings(session, current.version_id, current.dim, after, CHUNK)
-        if len(rows) == 0:
-            break
-        v = rows["vector"]["values"].astype(np.float32)
-        scores.append(current.score(rows["image_id"], v))
-        waiting.append(v[rows["is_open"]])
-        stored.append(_without_vectors(rows))
-        after = uuid.UUID(bytes=rows["image_id"][-1].tobytes())
+            rows = queries.read_standings(session, current.version_id, current.dim, after, READ_CHUNK)
+        count = len(rows)
+        for at in range(0, count, SCORE_CHUNK):
+            part = rows[at : at + SCORE_CHUNK]
+            v = part["vector"]["values"].astype(np.float32)
+            scores.append(current.score(part["image_id"], v))
+            waiting.append(v[part["is_open"]])
+            stored.append(_without_vectors(part))
+            after = uuid.UUID(bytes=part["image_id"][-1].tobytes())
     if not stored:
         return None
     return _Pool(np.concatenate(stored), Scores.joined(scores), np.concatenate(waiting))

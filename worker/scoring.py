@@ -21,11 +21,11 @@ from server.database import session_scope
 from server.exploration import queries, vectors
 from server.exploration.queries import Places
 from server.exploration.scores import Ids, pack
-from server.jobs import RESCORE, SCORE_BATCH, UPDATE_MEMORY, enqueue
+from server.jobs import SCORE_BATCH, UPDATE_MEMORY, enqueue
 from server.model_versions import service as versions
 from server.tables import Batch, BatchKind, BatchStatus, JobKind, ModelVersion, Project
 from server.work import service as work
-from worker.engine import Engine
+from worker.engine import Engine, OtherFeatures
 from worker.locks import only_one
 from worker.recognition import rounded
 from worker.untrained import make_untrained
@@ -33,8 +33,8 @@ from worker.untrained import make_untrained
 logger = structlog.get_logger()
 
 SLICE_SECONDS = 2.0
-# Images that are computed and written together.
-PART = 64
+# Images that are computed and written together: a third of the cost per row of parts of 64.
+PART = 256
 # Features from which a project without classes gets its first version; fewer at the end of a batch.
 ENOUGH_FOR_A_SPACE = 512
 FIRST = uuid.UUID(int=0)
@@ -112,6 +112,16 @@ def _score_slice(engine: Engine, batch_id: uuid.UUID) -> None:
                 return
     except Cancelled:
         logger.info("scoring_cancelled", batch_id=str(batch_id))
+    except OtherFeatures as error:
+        logger.warning("version_of_another_device", batch_id=str(batch_id), error=str(error))
+        _give_up(run, f"No scores: {error}")
+
+
+def _give_up(run: _Run, message: str) -> None:
+    with session_scope(run.engine.url) as session:
+        if job := work.hold(session, run.job_id):
+            work.fail(session, job, message)
+            session.get_one(Batch, run.batch_id).status = BatchStatus.FAILED
 
 
 def _start(engine: Engine, batch_id: uuid.UUID) -> _Run | None:
@@ -170,10 +180,13 @@ def _next_part(run: _Run) -> _Part | None:
         found = _list_unscored(session, run.batch_id, version, key, run.after, PART)
         if not found:
             return None
+        if version is not None:
+            engine.require_features_of(version)
         ids = [image_id for image_id, _ in found]
         stored = vectors.read_features(session, key, engine.extractor.dim, pack(ids))
     stored_ids = [uuid.UUID(bytes=one.tobytes()) for one in stored["image_id"]]
-    missing = [(image_id, sha256) for image_id, sha256 in found if image_id not in set(stored_ids)]
+    has_features = set(stored_ids)
+    missing = [(image_id, sha256) for image_id, sha256 in found if image_id not in has_features]
     run.after = ids[-1]
     return _Part(
         image_ids=[image_id for image_id, _ in missing],
@@ -226,8 +239,10 @@ def record_scores(
 ) -> None:
     """Embed and score images under a locked version, and give those in the queue a place.
 
-    Labels that were given before the embeddings existed are handed to the class memory now.
+    Labels that were given before the embeddings existed are handed to the class memory now. Raises
+    ``OtherFeatures``.
     """
+    engine.require_features_of(version)
     project = session.get_one(Project, version.project_id)
     current = engine.recognition.current(session, version, project.temperature)
     v = current.embed(features)
@@ -265,7 +280,7 @@ def _finish_if_done(run: _Run) -> bool:
             work.finish(session, job)
         session.get_one(Batch, run.batch_id).status = BatchStatus.SCORED
         if version is not None:
-            enqueue(session, RESCORE, str(run.project_id))
+            versions.request_rescore(session, run.project_id)
         logger.info("batch_scored", batch_id=str(run.batch_id), images=run.done)
         return True
 
