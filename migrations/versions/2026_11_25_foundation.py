@@ -339,7 +339,7 @@ def upgrade() -> None:
             "scored_revision",
             sa.Integer(),
             nullable=False,
-            comment="revision that all predictions have reached",
+            comment="revision that all predictions have reached; below 0: out of date anyhow",
         ),
         sa.Column("error", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(

@@ -315,11 +315,15 @@ def read_standings(
     return bulk.read(session, standing(dim), query, {"version": version_id, "after": after, "limit": limit})
 
 
-def mark_scored(session: Session, version_id: uuid.UUID, revision: int) -> None:
-    """All predictions of the version have reached this revision of its memory."""
+def mark_scored(session: Session, version_id: uuid.UUID, revision: int, *, before: int) -> None:
+    """All predictions of the version have reached this revision of its memory.
+
+    Unless ``scored_revision`` is no longer what it was ``before``: then something else was to be brought
+    up to date meanwhile, and is not.
+    """
     session.execute(
         update(ModelVersion)
-        .where(ModelVersion.id == version_id, ModelVersion.scored_revision < revision)
+        .where(ModelVersion.id == version_id, ModelVersion.scored_revision == before)
         .values(scored_revision=revision)
     )
 

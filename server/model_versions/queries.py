@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Select, exists, func, insert, literal, select, union
+from sqlalchemy import Select, exists, func, insert, literal, select, union, update
 from sqlalchemy.orm import Session
 
 from server.tables import (
@@ -58,6 +58,19 @@ def find_active(session: Session, project_id: uuid.UUID) -> ModelVersion | None:
         .where(ModelVersion.project_id == project_id, ModelVersion.status == VersionStatus.ACTIVE)
         .execution_options(populate_existing=True)
     ).one_or_none()
+
+
+def outdate_scores(session: Session, project_id: uuid.UUID) -> None:
+    """Let the active version's predictions count as out of date.
+
+    Each call gives ``scored_revision`` another value below 0, so that a pass which began before it sees at
+    its end that it has been overtaken.
+    """
+    session.execute(
+        update(ModelVersion)
+        .where(ModelVersion.project_id == project_id, ModelVersion.status == VersionStatus.ACTIVE)
+        .values(scored_revision=func.least(ModelVersion.scored_revision, 0) - 1)
+    )
 
 
 def find_last_trained(session: Session, project_id: uuid.UUID) -> ModelVersion | None:

@@ -227,8 +227,17 @@ def activate(session: Session, version: ModelVersion, user_id: uuid.UUID | None)
     _record(session, "version.activated", chosen, user_id, former=former.number if former else None)
     for category_id in queries.list_outdated_categories(session, chosen):
         enqueue(session, UPDATE_MEMORY, str(chosen.project_id), str(category_id))
-    enqueue(session, RESCORE, str(chosen.project_id))
+    request_rescore(session, chosen.project_id)
     return chosen
+
+
+def request_rescore(session: Session, project_id: uuid.UUID) -> None:
+    """Have the scores and the queue of the project brought up to date, for a reason other than its memory.
+
+    The active version says so until it is done; so the message may be lost.
+    """
+    queries.outdate_scores(session, project_id)
+    enqueue(session, RESCORE, str(project_id))
 
 
 def _locked(session: Session, version: ModelVersion) -> ModelVersion:

@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from server import audit, jobs
+from server import audit
 from server.accounts.queries import find_user_by_email
 from server.errors import Conflict, InvalidInput, NotFound, NotPermitted
+from server.model_versions import service as versions
 from server.permissions import ROLE_PERMISSIONS, Permission, Role
 from server.projects import queries
 from server.tables import Membership, Project, User
@@ -129,7 +130,7 @@ def update(session: Session, user: User, project: Project, changes: dict[str, An
         after=changed,
     )
     if QUEUE_SETTINGS & changed.keys():
-        jobs.enqueue(session, jobs.RESCORE, str(project.id))
+        versions.request_rescore(session, project.id)
     return project
 
 

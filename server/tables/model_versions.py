@@ -60,7 +60,7 @@ class ModelVersion(Base):
         default=0, comment="counts up with each change of the class memory"
     )
     scored_revision: Mapped[int] = mapped_column(
-        default=-1, comment="revision that all predictions have reached"
+        default=-1, comment="revision that all predictions have reached; below 0: out of date anyhow"
     )
     error: Mapped[str | None]
 

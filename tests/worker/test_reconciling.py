@@ -1,5 +1,6 @@
 """What a lost broker or a dead worker dropped is done all the same."""
 
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -7,6 +8,8 @@ from sqlalchemy import select, update
 from world import World
 
 from server.database import session_scope
+from server.exploration.queries import list_to_rescore, mark_scored
+from server.projects import service as projects
 from server.tables import (
     AnnotationTask,
     BatchKind,
@@ -14,7 +17,9 @@ from server.tables import (
     Job,
     JobState,
     ModelVersion,
+    Project,
     TaskState,
+    User,
     VersionStatus,
 )
 from server.tables.base import utc_now
@@ -33,6 +38,13 @@ def fall_silent(world: World, **values: object) -> None:
             .where(Job.project_id == world.project_id, Job.state.in_([JobState.QUEUED, JobState.RUNNING]))
             .values(created_at=long_ago, heartbeat_at=long_ago, **values)
         )
+
+
+def change_rules(world: World, **changes: object) -> None:
+    """Somebody changes settings of the queue."""
+    somebody = world.add(User(email=f"{uuid.uuid4()}@example.org", name="O", password_hash=""))
+    with session_scope(world.engine.url) as session:
+        projects.update(session, somebody, session.get_one(Project, world.project_id), changes)
 
 
 class TestLostMessages:
@@ -113,6 +125,31 @@ class TestLostMessages:
         world.work()
 
         assert world.version.scored_revision == world.version.memory_revision
+
+    def test_of_a_changed_rule_of_the_queue_are_sent_again(self, world: World) -> None:
+        world.look_alikes(world.batch(), 1, 5)
+        world.work()
+        change_rules(world, round_size=2)
+        world.lose_messages()
+
+        reconcile(world.engine)
+        world.work()
+
+        assert [task.reason["rank"] for task in world.queue.values()] == [1, 2, None, None, None]
+        assert world.version.scored_revision == world.version.memory_revision
+
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_of_a_rule_that_changed_while_a_pass_ran_are_sent_again(self, world: World, times: int) -> None:
+        world.look_alikes(world.batch(), 1, 5)
+        world.work()
+        for strategy in ("random", "free_energy")[:times]:
+            before = world.version.scored_revision
+            change_rules(world, strategy=strategy)
+
+        with session_scope(world.engine.url) as session:
+            mark_scored(session, world.version.id, world.version.memory_revision, before=before)
+
+            assert world.project_id in list_to_rescore(session)
 
 
 class TestQuiet:
