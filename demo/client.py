@@ -20,6 +20,9 @@ REQUEST_FILES = 200
 TIMEOUT_SECONDS = 120.0
 # A busy predictor says 503 with Retry-After; an annotator would wait as well.
 MAX_TRIES = 10
+# The service closes a connection that rests for five seconds; one that we give up earlier never breaks so.
+KEEPALIVE_SECONDS = 2.0
+BROKEN = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 
 Json = dict[str, Any]
 
@@ -49,6 +52,7 @@ class Client:
             base_url=f"{self.url}/api/v1",
             headers={"authorization": f"Bearer {token}"},
             timeout=TIMEOUT_SECONDS,
+            limits=httpx.Limits(keepalive_expiry=KEEPALIVE_SECONDS),
             trust_env=host not in ("localhost", "127.0.0.1", "::1"),
         )
 
@@ -131,14 +135,17 @@ class Client:
 
     def claim(self, project: str) -> Json | None:
         """The next picture, held for this client; None if none waits."""
-        answer = self._json("POST", f"/projects/{project}/queue/claim", json={"holder": self._holder})
+        body = {"holder": self._holder}
+        answer = self._json("POST", f"/projects/{project}/queue/claim", json=body, repeatable=True)
         task: Json | None = answer["task"]
         return task
 
     def submit(self, project: str, task: Json, answer: Json) -> Json:
         """The annotator's answer under the task's hold. Raises ServiceError with code ``name-check``."""
         body = {"token": task["token"], **answer}
-        return self._json("POST", f"/projects/{project}/queue/{task['id']}/submit", json=body)
+        path = f"/projects/{project}/queue/{task['id']}/submit"
+        # The same answer under the same token is stored once.
+        return self._json("POST", path, json=body, repeatable=True)
 
     def release(self, project: str, task: Json) -> None:
         """Give a picture back unanswered."""
@@ -153,6 +160,7 @@ class Client:
             f"/projects/{project}/predictions",
             params={"top_k": top_k},
             files=[("file", (name, picture))],
+            repeatable=True,
         )
 
     def _paged(self, path: str, limit: int = 100) -> Iterator[Json]:
@@ -173,10 +181,14 @@ class Client:
         body: Json = self._send(method, path, **request).json()
         return body
 
-    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        for _ in range(MAX_TRIES):
+    def _send(self, method: str, path: str, *, repeatable: bool = False, **request: Any) -> httpx.Response:
+        for left in reversed(range(MAX_TRIES)):
             try:
                 response = self._http.request(method, path, **request)
+            except BROKEN as error:
+                if left and (repeatable or method == "GET"):
+                    continue
+                raise DemoError(f"{method} {path} broke off ({error!r}).") from error
             except httpx.ConnectError as error:
                 raise DemoError(
                     f"No service answers at {self.url}. Start it with `newfound up`, or name it with --url."
