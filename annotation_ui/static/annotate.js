@@ -66,7 +66,9 @@ function showNothing() {
   for (const name of ["batch", "file", "hold"]) part(`[data-${name}]`).textContent = "";
   showFigures(null);
   box.reset([], "");
-  if (hand.away) viewer.showNothing(say("away"), say("cannot_reach"));
+  if (isSignedOut()) viewer.showNothing(say("signed_out"), say("signed_out_text"));
+  else if (hand.refusal) viewer.showNothing(say("failed"), hand.refusal.message);
+  else if (hand.away) viewer.showNothing(say("away"), say("cannot_reach"));
   else if (hand.isDry) {
     const values = { mine: grouped(session.labelled), held: grouped(hand.heldByOthers) };
     viewer.showNothing(say("nothing"), say(hand.heldByOthers ? "nothing_held" : "nothing_text", values));
@@ -124,11 +126,15 @@ function showHold() {
   else news.clear("hold");
 }
 
+const isSignedOut = () => outbox.signedOut || hand.refusal?.status === 401;
+
 function showConnection() {
   const kept = outbox.waiting().length;
-  if (outbox.signedOut) {
+  if (isSignedOut()) {
     const href = `/login?next=${encodeURIComponent(location.pathname)}`;
     news.tell("connection", "lock", say("signed_out"), say("signed_out_text"), { kind: "fail", alert: true, actions: [{ text: say("sign_in"), href }] });
+  } else if (hand.refusal) {
+    news.tell("connection", "lock", say("failed"), hand.refusal.message, { kind: "fail", alert: true });
   } else if (outbox.away || hand.away) {
     news.tell("connection", "offline", say("offline"), say(hand.cards.length ? "offline_text" : "offline_full", { count: kept, ready: hand.cards.length }), { kind: "new" });
   } else news.clear("connection");
@@ -183,12 +189,14 @@ async function refusedOnShow(entry, error) {
   news.tell("failed", "warn", say("failed"), error.message, { kind: "fail", alert: true });
 }
 
-async function decideName({ card, name }, check) {
-  if (check.verdict === "same") return useName(card, check, check.candidates[0]);
+async function decideName({ card, name, body }, check) {
+  if (check.verdict === "same" && check.is_exact) return useName(card, check, check.candidates[0]);
   const decision = await naming.ask({ typed: name, ...check }, card.task.image.thumb_url);
   if (decision?.use) return useName(card, check, decision.use);
   if (decision?.different) {
-    const differentFrom = check.candidates.map((candidate) => candidate.category_id);
+    // With what was said before: the next question may be about other categories.
+    const seen = check.candidates.map((candidate) => candidate.category_id);
+    const differentFrom = [...new Set([...body.different_from ?? [], ...seen])];
     return answer("NEW", { name, different_from: differentFrom }, card);
   }
   if (shown !== card) putBack(card);
@@ -374,7 +382,7 @@ setInterval(() => {
 }, 1000);
 
 hand.addEventListener("change", showCard);
-hand.addEventListener("away", showConnection);
+hand.addEventListener("connection", showConnection);
 hand.addEventListener("lost", () => news.tell("lost", "clock", "", say("hold_gone"), { kind: "new", alert: true }));
 outbox.addEventListener("change", () => {
   showRefused();

@@ -13,7 +13,8 @@ const RENEW_BELOW = 0.75; // of the hold's full time
 const AWAY_MS = [1000, 2000, 4000, 8000];
 
 export class Hand extends EventTarget {
-  // Events: "change" (another card may be on show), "away" (the service does not answer), "lost" {card}.
+  // Events: "change" (another card may be on show), "connection" (`away` or `refusal` has changed),
+  // "lost" {card}.
   constructor(api) {
     super();
     this.api = api;
@@ -23,7 +24,8 @@ export class Hand extends EventTarget {
     this.upcoming = [];
     this.isDry = false; // the last claim found nothing
     this.decoded = new Map();
-    this.away = false;
+    this.away = false; // the service does not answer; it is asked again
+    this.refusal = null; // it answered that we may have no image: signed out, no member any more
     this.filling = null;
     this.failures = 0;
     // Taken out while the page lives: a duplicated tab copies the storage and must not share the holder.
@@ -72,6 +74,7 @@ export class Hand extends EventTarget {
       } catch (error) {
         if (error instanceof NoAnswer) return;
         if (!(error instanceof Refused)) throw error;
+        if (error.status === 401 || error.status === 403) return this.#failed(error);
         if (this.cards.includes(card)) this.#drop(card);
       }
     }
@@ -106,7 +109,7 @@ export class Hand extends EventTarget {
       }
       this.firstHolder = null;
       this.failures = 0;
-      this.away = false;
+      this.#connection(null);
       this.waiting = claim.waiting;
       this.heldByOthers = claim.held_by_others;
       this.upcoming = claim.upcoming ?? [];
@@ -124,11 +127,19 @@ export class Hand extends EventTarget {
 
   #failed(error) {
     if (!(error instanceof NoAnswer) && !(error instanceof Refused)) throw error;
-    this.away = true;
-    const delay = AWAY_MS[Math.min(this.failures++, AWAY_MS.length - 1)];
-    if (!(error instanceof Refused)) this.timer = setTimeout(() => this.fill(), delay);
-    this.dispatchEvent(new CustomEvent("away", { detail: error }));
+    this.#connection(error);
+    if (this.away) {
+      const delay = AWAY_MS[Math.min(this.failures++, AWAY_MS.length - 1)];
+      this.timer = setTimeout(() => this.fill(), delay);
+    }
     this.#changed();
+  }
+
+  #connection(error) {
+    const isNews = error || this.away || this.refusal;
+    this.away = error instanceof NoAnswer;
+    this.refusal = error instanceof Refused ? error : null;
+    if (isNews) this.dispatchEvent(new Event("connection"));
   }
 
   // Decode what is shown next before it is needed, and forget what was shown.

@@ -80,7 +80,7 @@ export class NamingCheck {
     this.#write("[data-second]", second[0]);
     this.#write("[data-second-text]", second[1]);
     // The very same name cannot stand for two categories.
-    this.#part('[data-outcome="second"]').hidden = verdict === "same" && isExact;
+    this.#part('[data-outcome="second"]').hidden = verdict === "same" && this.check.is_exact;
   }
 
   #others(shown) {

@@ -3,7 +3,7 @@
 import { grouped, say } from "./words.js";
 
 const ROWS_SHOWN = 300;
-const SYMBOLS = { STORED: "check", DUPLICATE: "copy", REFUSED: "warn", UNPACKING: "clock", SENT: "check", IGNORED: "info" };
+const SYMBOLS = { STORED: "check", DUPLICATE: "copy", REFUSED: "warn", UNPACKING: "clock", UNPACKED: "check", SENT: "check", IGNORED: "info" };
 const NEEDS_LOOK = new Set(["REFUSED"]);
 const ANNOUNCE_MS = 5000;
 
@@ -14,13 +14,22 @@ export class Report {
     this.rows = this.part("[data-rows]");
     this.template = document.getElementById("row-template").content.firstElementChild;
     this.figures = { STORED: 0, DUPLICATE: 0, REFUSED: 0 };
-    this.count = 0;
+    this.names = new Set();
     this.looks = 0;
     this.announcedAt = 0;
     root.addEventListener("click", (event) => {
       const show = event.target.closest("[data-show]");
       if (show) this.#show(show);
     });
+  }
+
+  has(name) { return this.names.has(name); }
+
+  // What the service counts of the whole batch.
+  count({ stored, duplicate, refused }) {
+    this.#figure("STORED", stored);
+    this.#figure("DUPLICATE", duplicate);
+    this.#figure("REFUSED", refused);
   }
 
   open() { this.part("[data-report]").hidden = false; }
@@ -43,10 +52,10 @@ export class Report {
     const [file, size] = element.children;
     file.textContent = name;
     size.textContent = fileSize(bytes);
-    const line = { element, isShown: this.count < ROWS_SHOWN };
+    const line = { element, isShown: this.names.size < ROWS_SHOWN };
     this.#say(line, "clock", say("waiting"));
     if (line.isShown) this.rows.append(element);
-    this.count += 1;
+    this.names.add(name);
     this.#more();
     return line;
   }
@@ -111,7 +120,7 @@ export class Report {
   }
 
   #more() {
-    const hidden = this.count - ROWS_SHOWN;
+    const hidden = this.names.size - ROWS_SHOWN;
     this.part("[data-more]").hidden = hidden <= 0;
     this.part("[data-more]").textContent = say("more", { count: grouped(hidden) });
   }

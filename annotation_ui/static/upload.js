@@ -95,14 +95,20 @@ function settle(entries, { items, ignored }) {
   }
 }
 
-// An archive is unpacked by the worker: its line follows the job until that has ended.
+// An archive is unpacked by the worker: its line follows the job until that has ended. Then the figures
+// are those of the batch, and members that were refused get their lines.
 async function follow(line) {
   try {
     for (;;) {
-      const { jobs } = await call("GET", `${api}/${batchId}`);
+      const { jobs, counts } = await call("GET", `${api}/${batchId}`);
       const job = jobs.find(({ kind }) => kind === "INGEST");
       if (job?.state === "FAILED") return report.settle(line, { outcome: "REFUSED", message: job.error });
-      if (!job) return report.settle(line, { outcome: "STORED", message: "" });
+      if (!job) {
+        report.settle(line, { outcome: "UNPACKED" });
+        const { items } = await call("GET", `${api}/${batchId}/items?outcome=REFUSED&limit=1000`);
+        for (const item of items) if (!report.has(item.name)) report.settle(report.add(item.name, item.byte_size), item);
+        return report.count(counts);
+      }
       report.unpacking(line, job);
       await new Promise((resolve) => { setTimeout(resolve, 1000); });
     }

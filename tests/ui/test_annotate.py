@@ -6,15 +6,26 @@ from collections import Counter
 
 import pytest
 from conftest import Visitor, Visits
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from scene import HOSTILE, Scene, build
 from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from server.database import session_scope
 from server.permissions import Role
 from server.settings import Settings
-from server.tables import Annotation, AnnotationTask, Category, Image, TaskState, Verdict
+from server.tables import (
+    Annotation,
+    AnnotationTask,
+    Category,
+    ClassMemoryRow,
+    Embedding,
+    Image,
+    Membership,
+    TaskState,
+    Verdict,
+)
 
 
 @pytest.fixture
@@ -58,6 +69,22 @@ def go_offline(visitor: Visitor, page: Page) -> None:
 
 def everything_sent(page: Page) -> None:
     expect(page.locator("[data-sync]")).to_have_text("All labels sent")
+
+
+def lay_beside(session: Session, scene: Scene, file: str, name: str) -> None:
+    """Give the image of ``file`` the place in the space where the category ``name`` has its centre."""
+    centre = (
+        select(ClassMemoryRow.centroid)
+        .join(Category)
+        .where(ClassMemoryRow.model_version_id == scene.version_id, Category.name == name)
+    )
+    image = select(Image.id).where(Image.name == file, Image.project_id == scene.project_id)
+    session.execute(
+        update(Embedding)
+        .where(Embedding.model_version_id == scene.version_id, Embedding.image_id.in_(image))
+        .values(vector=session.scalars(centre).one())
+        .execution_options(synchronize_session=False)
+    )
 
 
 def stored(scene: Scene) -> list[tuple[str, Verdict | None, str | None]]:
@@ -260,6 +287,39 @@ class TestWithoutNetwork:
         assert [verdict for _, verdict, _ in stored(visit.scene)] == [Verdict.CANNOT_TELL]
 
 
+class TestTurnedAway:
+    """The service answers, but with no: that is no lost connection."""
+
+    def test_signed_out(self, visit: Visits) -> None:
+        visitor = visit()
+
+        def sign_out(route: Route) -> None:
+            route.continue_(headers={**route.request.headers, "cookie": ""})
+
+        visitor.context.route("**/claim", sign_out)
+        page = visitor.open(f"{visit.scene.home}/annotate")
+        expect(page.get_by_role("alert")).to_contain_text("You were signed out.")
+        expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+        expect(page.get_by_role("heading", name="You were signed out.")).to_be_visible()
+
+    def test_no_annotator_any_more(self, visit: Visits) -> None:
+        visitor = visit(Role.ANNOTATOR)
+
+        def demote(route: Route) -> None:
+            with session_scope(visit.scene.settings.database_url) as session:
+                session.execute(
+                    update(Membership)
+                    .where(Membership.project_id == visit.scene.project_id, Membership.role == Role.ANNOTATOR)
+                    .values(role=Role.VIEWER)
+                )
+            route.continue_()
+
+        visitor.context.route("**/claim", demote)
+        page = visitor.open(f"{visit.scene.home}/annotate")
+        expect(page.get_by_role("alert")).to_contain_text("Your role in this project is viewer")
+        expect(page.get_by_text("No connection.")).to_be_hidden()
+
+
 class TestNames:
     def type_name(self, page: Page, name: str) -> None:
         page.keyboard.press("n")
@@ -298,6 +358,39 @@ class TestNames:
         next_image(page, file)
         everything_sent(page)
         assert stored(visit.scene) == [(file, Verdict.NEW, "Pomegranite")]
+
+    def test_two_questions_about_one_name_are_each_asked_once(self, visit: Visits) -> None:
+        """The name is spelt like one category, and the picture lies where the images of another do."""
+        page = annotate(visit(), visit.scene)
+        file = file_on_show(page)
+        with session_scope(visit.scene.settings.database_url) as session:
+            lay_beside(session, visit.scene, file, "Lime")
+        self.type_name(page, "Pomegranite")
+        question = page.get_by_role("dialog").get_by_role("heading", level=2)
+        expect(question).to_have_text("Did you mean Pomegranate?")
+        page.keyboard.press("d")
+        expect(question).to_have_text("Is it Lime?")
+        page.keyboard.press("d")
+        next_image(page, file)
+        everything_sent(page)
+        assert stored(visit.scene) == [(file, Verdict.NEW, "Pomegranite")]
+
+    @pytest.mark.parametrize(
+        ("key", "label"),
+        [("Enter", (Verdict.KNOWN, "Conference pear")), ("d", (Verdict.NEW, "Pear conference"))],
+    )
+    def test_same_words_in_another_order_are_shown_before_they_are_used(
+        self, visit: Visits, key: str, label: tuple[Verdict, str]
+    ) -> None:
+        page = annotate(visit(), visit.scene)
+        file = file_on_show(page)
+        self.type_name(page, "Pear conference")
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_role("heading", level=2)).to_have_text("Use Conference pear?")
+        page.keyboard.press(key)
+        next_image(page, file)
+        everything_sent(page)
+        assert stored(visit.scene) == [(file, *label)]
 
     def test_cancel_leads_back_to_the_image_and_the_name(self, visit: Visits) -> None:
         page = annotate(visit(), visit.scene)

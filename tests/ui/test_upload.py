@@ -1,5 +1,8 @@
 """The upload page: many files, a bad one among them, an interruption, the same folder again."""
 
+import re
+import shutil
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +10,8 @@ import pytest
 from conftest import Visits
 from playwright.sync_api import Page, expect
 from scene import HOSTILE, picture
+
+from worker.ingesting import ingest_batch
 
 
 @pytest.fixture
@@ -94,6 +99,19 @@ class TestUpload:
         page.goto(f"{visit.site}{visit.scene.home}/categories?q=aisle")
         expect(page.get_by_role("link", name="aisle-0")).to_be_visible()
         expect(page.get_by_role("link", name="aisle-1")).to_be_visible()
+
+    def test_archive_gets_a_line_for_each_refused_member(self, visit: Visits, folder: Path) -> None:
+        page = visit().open(f"{visit.scene.home}/batches/new")
+        archive = shutil.make_archive(str(folder.parent / "shelf-22"), "zip", folder)
+        page.locator("#files").set_input_files(archive)
+        line = page.get_by_role("row").filter(has_text="shelf-22.zip")
+        expect(line).to_contain_text("Being unpacked")
+        batch = re.search(r"batch=([\w-]+)", page.url)
+        assert batch is not None
+        ingest_batch(visit.scene.settings, uuid.UUID(batch[1]))
+        expect(line).to_contain_text("Unpacked")
+        expect(page.get_by_role("row").filter(has_text="notes.jpg")).to_contain_text("Refused")
+        assert figures(page) == ["40", "0", "1", "0"]
 
     def test_hostile_file_name_is_shown_as_text(self, visit: Visits) -> None:
         page = visit().open(f"{visit.scene.home}/batches/new")
