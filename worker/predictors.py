@@ -18,9 +18,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from model.arrays import U8
-from model.images import Picture, PictureError
+from model.images import PictureError
+from model.recogniser import CheckpointError
 from server.database import session_scope
-from server.exploration.scores import pack
 from server.predictions.wire import (
     HEARTBEAT,
     HEARTBEAT_SECONDS,
@@ -50,7 +50,9 @@ RETRY_SECONDS = 0.5
 NO_VERSION_MESSAGE = (
     "Nothing has been scored in this project yet. Upload images or train a version, then ask again."
 )
-INTERNAL_MESSAGE = "The prediction failed on our side. Ask again; the worker's log says more."
+FAILURE = PredictFailure(
+    INTERNAL_ERROR, "The prediction failed on our side. Ask again; the worker's log says more."
+)
 
 
 class Predictors:
@@ -97,6 +99,8 @@ class Predictors:
                 except RedisError as error:
                     logger.warning("predictor_waits_for_redis", error=str(error))
                     self._stop.wait(RETRY_SECONDS)
+                except Exception:  # the loop outlives what it asks; those in hand run into their deadline
+                    logger.exception("predictor_failed")
 
 
 def take(redis: Redis) -> list[bytes]:
@@ -110,11 +114,15 @@ def take(redis: Redis) -> list[bytes]:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A request with its picture, ready for the network."""
+    """A request with its picture, ready for the network. The picture as decoded, which may take hundreds of
+    MB, is let go: ``width`` and ``height`` are its size."""
 
     request: PredictRequest
-    picture: Picture
+    project_id: uuid.UUID
     pixels: U8
+    width: int
+    height: int
+    notes: tuple[str, ...]
 
 
 def answer(engine: Engine, redis: Redis, messages: Sequence[bytes]) -> None:
@@ -122,8 +130,9 @@ def answer(engine: Engine, redis: Redis, messages: Sequence[bytes]) -> None:
     replies: dict[str, PredictReply | PredictFailure] = {}
     opened = []
     now = time.time()
-    for request in map(decode_request, messages):
-        if request.deadline < now:
+    for message in messages:
+        request = _decode(message)
+        if request is None or request.deadline < now:
             continue
         found = _open(engine, request)
         if isinstance(found, PredictFailure):
@@ -134,31 +143,52 @@ def answer(engine: Engine, redis: Redis, messages: Sequence[bytes]) -> None:
         replies |= _predict(engine, opened)
     except Exception:
         logger.exception("prediction_failed", images=len(opened))
-        failure = PredictFailure(INTERNAL_ERROR, INTERNAL_MESSAGE)
-        replies |= {one.request.id: failure for one in opened}
+        replies |= {one.request.id: FAILURE for one in opened}
     with redis.pipeline(transaction=False) as pipeline:
         for request_id, reply in replies.items():
-            pipeline.rpush(reply_key(request_id), encode_reply(reply))
+            pipeline.rpush(reply_key(request_id), _encode(reply))
             pipeline.expire(reply_key(request_id), REPLY_SECONDS)
         pipeline.execute()
 
 
+def _decode(message: bytes) -> PredictRequest | None:
+    """The request; None if nobody can tell whom to answer."""
+    try:
+        return decode_request(message)
+    except Exception:  # bytes of another release, or of anybody, may raise anything
+        logger.exception("request_unreadable", bytes=len(message))
+        return None
+
+
+def _encode(reply: PredictReply | PredictFailure) -> bytes:
+    try:
+        return encode_reply(reply)
+    except ValueError:  # a figure that is no number
+        logger.exception("reply_not_finite")
+        return encode_reply(FAILURE)
+
+
 def _open(engine: Engine, request: PredictRequest) -> _Opened | PredictFailure:
     try:
+        project_id = uuid.UUID(request.project_id)
         picture, image = open_new(request.image, engine.settings.max_image_megapixels * 1_000_000)
+        pixels = engine.extractor.preprocess(image)
     except PictureError as error:
         return PredictFailure(error.code, error.message)
-    return _Opened(request, picture, engine.extractor.preprocess(image))
+    except Exception:  # no memory for this picture, or anything that its bytes bring about
+        logger.exception("request_failed", bytes=len(request.image))
+        return FAILURE
+    return _Opened(request, project_id, pixels, picture.width, picture.height, picture.notes)
 
 
 def _predict(engine: Engine, opened: Sequence[_Opened]) -> dict[str, PredictReply | PredictFailure]:
     if not opened:
         return {}
-    currents = _find_currents(engine, {uuid.UUID(one.request.project_id) for one in opened})
+    currents = _find_currents(engine, {one.project_id for one in opened})
     features = rounded(engine.extractor.extract(np.stack([one.pixels for one in opened])))
     replies: dict[str, PredictReply | PredictFailure] = {}
     for one, row in zip(opened, features, strict=True):
-        current = currents.get(uuid.UUID(one.request.project_id))
+        current = currents.get(one.project_id)
         replies[one.request.id] = (
             _reply(current, one, current.embed(row[None]))
             if isinstance(current, Current)
@@ -190,10 +220,11 @@ def _find_current(
     except OtherFeatures as error:
         logger.warning("version_of_another_device", version_id=str(version.id), error=str(error))
         return PredictFailure(OTHER_FEATURES, str(error))
-    return engine.recognition.current(session, version, temperature)
-
-
-_ANY_ID = pack([uuid.UUID(int=0)])
+    try:
+        return engine.recognition.current(session, version, temperature)
+    except CheckpointError:
+        logger.exception("checkpoint_unreadable", version_id=str(version.id))
+        return FAILURE
 
 
 def _reply(current: Current, one: _Opened, v: np.ndarray) -> PredictReply:
@@ -214,7 +245,7 @@ def _reply(current: Current, one: _Opened, v: np.ndarray) -> PredictReply:
         model_version_id=str(current.version_id),
         version_number=current.number,
         memory_revision=current.revision,
-        width=one.picture.width,
-        height=one.picture.height,
-        notes=list(one.picture.notes),
+        width=one.width,
+        height=one.height,
+        notes=list(one.notes),
     )

@@ -1,6 +1,7 @@
 """One image is predicted beside the network, together with whatever else waits."""
 
 import hashlib
+import time
 import uuid
 from io import BytesIO
 
@@ -13,6 +14,7 @@ from world import World, noise
 from server.predictions.wire import (
     HEARTBEAT,
     NO_VERSION,
+    INTERNAL_ERROR,
     REQUESTS,
     PredictFailure,
     PredictReply,
@@ -22,7 +24,7 @@ from server.predictions.wire import (
     new_request,
     reply_key,
 )
-from server.tables import Image
+from server.tables import Image, ModelVersion, Project, VersionStatus
 from worker.predictors import MOST_TOGETHER, Predictors, answer, take
 
 
@@ -136,6 +138,44 @@ class TestTogether:
         other = World(scored.engine)
         mine, theirs = ask(scored, request(scored, noise(1)), request(other, noise(1)))
 
+    def test_a_request_that_names_no_project_spoils_no_other(self, scored: World) -> None:
+        strange = PredictRequest(uuid.uuid4().hex, "moths", 5, time.time() + 60, noise(1))
+        bad, good = ask(scored, strange, request(scored, noise(1)))
+
+        assert isinstance(bad, PredictFailure)
+        assert bad.code == INTERNAL_ERROR
+        assert isinstance(good, PredictReply)
+
+    def test_a_project_whose_checkpoint_is_gone_spoils_no_other(self, scored: World) -> None:
+        other = World(scored.engine)
+        key = scored.engine.extractor.key
+        other.add(
+            ModelVersion(
+                project_id=other.project_id,
+                number=1,
+                status=VersionStatus.ACTIVE,
+                backbone="efficientnet_lite0",
+                runtime_key=key,
+            )
+        )
+        bad, good = ask(scored, request(other, noise(1)), request(scored, noise(1)))
+
+        assert isinstance(bad, PredictFailure)
+        assert bad.code == INTERNAL_ERROR
+        assert isinstance(good, PredictReply)
+
+    def test_a_figure_that_is_no_number_spoils_no_other(self, scored: World) -> None:
+        other = World(scored.engine)
+        other.pictures(other.batch(), [noise(1)])
+        other.work()
+        with session_scope(scored.engine.url) as session:
+            session.get_one(Project, scored.project_id).temperature = float("nan")
+        bad, good = ask(scored, request(scored, noise(1)), request(other, noise(1)))
+
+        assert isinstance(bad, PredictFailure)
+        assert bad.code == INTERNAL_ERROR
+        assert isinstance(good, PredictReply)
+
         assert isinstance(mine, PredictReply)
         assert isinstance(theirs, PredictFailure)
 
@@ -164,6 +204,23 @@ class TestLoops:
             assert redis.exists(HEARTBEAT)
         finally:
             predictors.stop()
+    def test_outlive_what_is_no_request(self, scored: World) -> None:
+        redis = scored.engine.redis
+        threads = scored.engine.settings.worker_threads
+        predictors = Predictors(scored.engine)
+        predictors.start()
+        try:
+            for message in [b"no request", b'{"id": "x"}\n', b"\xff\n"] * threads:
+                redis.rpush(REQUESTS, message)
+            wanted = request(scored, noise(1))
+            redis.rpush(REQUESTS, encode_request(wanted))
+            reply = redis.blpop([reply_key(wanted.id)], timeout=20)
+        finally:
+            predictors.stop()
+
+        assert reply
+        assert isinstance(decode_reply(reply[1]), PredictReply)
+
 
         assert not redis.exists(HEARTBEAT)
         assert redis.ttl(reply_key(str(uuid.uuid4()))) == -2
