@@ -11,10 +11,11 @@ from redis import Redis
 from sqlalchemy import select
 from world import World, noise
 
+from server.database import session_scope
 from server.predictions.wire import (
     HEARTBEAT,
-    NO_VERSION,
     INTERNAL_ERROR,
+    NO_VERSION,
     REQUESTS,
     PredictFailure,
     PredictReply,
@@ -126,18 +127,6 @@ class TestTogether:
         assert isinstance(bad, PredictFailure)
         assert bad.code == "not-an-image"
 
-    def test_the_answer_does_not_depend_on_the_company(self, scored: World) -> None:
-        [alone] = ask(scored, request(scored, noise(1)))
-        together = ask(scored, *(request(scored, noise(seed)) for seed in (3, 4, 1)))
-
-        assert isinstance(alone, PredictReply)
-        assert isinstance(together[2], PredictReply)
-        assert together[2].unknown_score == pytest.approx(alone.unknown_score, abs=1e-5)
-
-    def test_projects_do_not_mix(self, scored: World) -> None:
-        other = World(scored.engine)
-        mine, theirs = ask(scored, request(scored, noise(1)), request(other, noise(1)))
-
     def test_a_request_that_names_no_project_spoils_no_other(self, scored: World) -> None:
         strange = PredictRequest(uuid.uuid4().hex, "moths", 5, time.time() + 60, noise(1))
         bad, good = ask(scored, strange, request(scored, noise(1)))
@@ -176,6 +165,18 @@ class TestTogether:
         assert bad.code == INTERNAL_ERROR
         assert isinstance(good, PredictReply)
 
+    def test_the_answer_does_not_depend_on_the_company(self, scored: World) -> None:
+        [alone] = ask(scored, request(scored, noise(1)))
+        together = ask(scored, *(request(scored, noise(seed)) for seed in (3, 4, 1)))
+
+        assert isinstance(alone, PredictReply)
+        assert isinstance(together[2], PredictReply)
+        assert together[2].unknown_score == pytest.approx(alone.unknown_score, abs=1e-5)
+
+    def test_projects_do_not_mix(self, scored: World) -> None:
+        other = World(scored.engine)
+        mine, theirs = ask(scored, request(scored, noise(1)), request(other, noise(1)))
+
         assert isinstance(mine, PredictReply)
         assert isinstance(theirs, PredictFailure)
 
@@ -192,18 +193,6 @@ class TestDeadline:
 
 
 class TestLoops:
-    def test_give_a_sign_of_life_answer_and_end(self, scored: World) -> None:
-        redis = scored.engine.redis
-        predictors = Predictors(scored.engine)
-        predictors.start()
-        try:
-            wanted = [request(scored, noise(1)) for _ in range(10)]
-            redis.rpush(REQUESTS, *map(encode_request, wanted))
-            replies = [redis.blpop([reply_key(one.id)], timeout=20) for one in wanted]
-            assert all(isinstance(decode_reply(reply[1]), PredictReply) for reply in replies)
-            assert redis.exists(HEARTBEAT)
-        finally:
-            predictors.stop()
     def test_outlive_what_is_no_request(self, scored: World) -> None:
         redis = scored.engine.redis
         threads = scored.engine.settings.worker_threads
@@ -221,6 +210,18 @@ class TestLoops:
         assert reply
         assert isinstance(decode_reply(reply[1]), PredictReply)
 
+    def test_give_a_sign_of_life_answer_and_end(self, scored: World) -> None:
+        redis = scored.engine.redis
+        predictors = Predictors(scored.engine)
+        predictors.start()
+        try:
+            wanted = [request(scored, noise(1)) for _ in range(10)]
+            redis.rpush(REQUESTS, *map(encode_request, wanted))
+            replies = [redis.blpop([reply_key(one.id)], timeout=20) for one in wanted]
+            assert all(isinstance(decode_reply(reply[1]), PredictReply) for reply in replies)
+            assert redis.exists(HEARTBEAT)
+        finally:
+            predictors.stop()
 
         assert not redis.exists(HEARTBEAT)
         assert redis.ttl(reply_key(str(uuid.uuid4()))) == -2
