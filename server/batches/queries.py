@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, and_, func, not_, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, not_, or_, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from server.batches.intake import Stored
 from server.predictions.flags import BAND, CUT, Flag
@@ -155,12 +155,22 @@ def user_names(session: Session, user_ids: Collection[uuid.UUID]) -> dict[uuid.U
 
 
 def latest_jobs(session: Session, batch_ids: Collection[uuid.UUID]) -> list[Job]:
-    """For each batch and kind the latest job that waits, runs or has failed; oldest first."""
-    shown = (JobState.QUEUED, JobState.RUNNING, JobState.FAILED)
-    jobs = session.scalars(
-        select(Job).where(Job.target_id.in_(batch_ids), Job.state.in_(shown)).order_by(Job.created_at)
+    """For each batch and kind the latest job if it waits, runs or has failed; oldest first.
+
+    A job that came to its end, or was called off, answers for the failed ones before it.
+    """
+    later = aliased(Job)
+    has_later = exists().where(
+        later.target_id == Job.target_id, later.kind == Job.kind, later.created_at > Job.created_at
     )
-    return list({(job.target_id, job.kind): job for job in jobs}.values())
+    shown = (JobState.QUEUED, JobState.RUNNING, JobState.FAILED)
+    return list(
+        session.scalars(
+            select(Job)
+            .where(Job.target_id.in_(batch_ids), Job.state.in_(shown), ~has_later)
+            .order_by(Job.created_at)
+        )
+    )
 
 
 @dataclass(frozen=True)

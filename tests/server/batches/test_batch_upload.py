@@ -34,6 +34,7 @@ from server.tables import (
 )
 from server.tables import Image as ImageRow
 from server.tables.base import utc_now
+from server.work import service as work
 
 
 def picture(number: int, size=(24, 16), kind="PNG", **options) -> bytes:
@@ -384,6 +385,20 @@ class TestWork:
         with session_scope(settings.database_url) as session:
             session.get_one(Batch, UUID(batch["id"])).status = BatchStatus.SCORED
         assert uploader.upload({"b.png": picture(2)}, batch=batch["id"])["status"] == "RECEIVED"
+
+    @pytest.mark.parametrize("end", [work.finish, work.cancel])
+    def test_a_failed_job_is_shown_until_a_later_one_has_come_to_its_end(self, uploader, settings, end):
+        batch = uploader.upload({"a.png": picture(1)})
+
+        def end_job(how, *words):
+            with session_scope(settings.database_url) as session:
+                how(session, work.find_unfinished(session, JobKind.SCORE, UUID(batch["id"])), *words)
+            return [job["state"] for job in uploader.get(f"/batches/{batch['id']}")["jobs"]]
+
+        assert end_job(work.fail, "The worker died.") == ["FAILED"]
+        again = uploader.upload({"b.png": picture(2)}, batch=batch["id"])
+        assert [job["state"] for job in again["jobs"]] == ["QUEUED"]
+        assert end_job(end) == []
 
     def test_an_archive_is_left_to_the_worker(self, uploader):
         answer = uploader.post("/batches", {"x.zip": pack({"a.png": picture(1), "b.png": picture(2)})})
