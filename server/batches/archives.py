@@ -10,16 +10,25 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from server.batches.names import clean_name, is_clutter
 
 GIB = 1024**3
+# Entries of a directory for one file in it: the file itself, its macOS companion and a folder.
+ENTRIES_PER_MEMBER = 3
+# Bytes of one entry: its fixed part, and room for its name and extra fields.
+ENTRY_BYTES = 512
 # Photographs hardly shrink in a zip; this much beyond them is a bomb, not a set of pictures.
 MAX_UNPACKED_RATIO = 100
 ALWAYS_UNPACKED = GIB
 
+_ENTRY_SIGNATURE = b"PK\x01\x02"
+_END64_SIGNATURE = b"PK\x06\x06"
+# The end record of 64 bits and its locator, before the end record (APPNOTE 4.3.14, 4.3.15).
+_END64_BYTES = 56 + 20
+# Places in what ``zipfile._EndRecData`` returns.
+_SIGNATURE, _SIZE, _LOCATION = 0, 5, 9
 _ENCRYPTED = 0x1
 _UTF8 = 0x800
 _UNICODE_PATH = 0x7075
@@ -78,9 +87,14 @@ def is_archive(head: bytes) -> bool:
 
 
 @contextmanager
-def opened(file: Path | BinaryIO) -> Iterator[zipfile.ZipFile]:
-    """The zip in ``file``. Raises :class:`ArchiveError` if its directory cannot be read."""
+def opened(file: BinaryIO, limits: Limits) -> Iterator[zipfile.ZipFile]:
+    """The zip in ``file``.
+
+    Raises :class:`ArchiveError` with ``not-a-zip`` if its directory cannot be read, ``too-many-files`` if it
+    is too long to be looked at.
+    """
     try:
+        _refuse_endless(file, limits)
         archive = zipfile.ZipFile(file)
     except (
         zipfile.BadZipFile,
@@ -96,6 +110,32 @@ def opened(file: Path | BinaryIO) -> Iterator[zipfile.ZipFile]:
         ) from error
     with archive:
         yield archive
+
+
+def _refuse_endless(file: BinaryIO, limits: Limits) -> None:
+    """Refuse a directory of too many entries while it is bytes: ``ZipFile`` makes an object of each of them
+    before anybody can ask how many there are.
+
+    What the end record says of their number may be false, so the entries themselves are counted. The record
+    is found by what ``ZipFile`` uses itself: a search of our own could be shown another directory.
+    """
+    end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+    if end is None:
+        raise zipfile.BadZipFile
+    most = limits.members * ENTRIES_PER_MEMBER
+    size, after = end[_SIZE], end[_LOCATION]
+    if end[_SIGNATURE] == _END64_SIGNATURE:
+        after -= _END64_BYTES
+    if size <= most * ENTRY_BYTES:
+        # ValueError where it would begin before the file.
+        file.seek(after - size)
+        if file.read(size).count(_ENTRY_SIGNATURE) <= most:
+            return
+    raise ArchiveError(
+        "too-many-files",
+        f"The archive lists more files than can be looked at; at most {limits.members:,} are read. "
+        "Cut it into parts.",
+    )
 
 
 def list_members(archive: zipfile.ZipFile, limits: Limits) -> list[Member]:

@@ -150,8 +150,9 @@ def _look_into(settings: Settings, name: str, upload: Upload) -> intake.File | U
     head = upload.file.read(archives.HEAD_BYTES)
     if archives.is_zip(head):
         try:
-            with archives.opened(upload.file) as archive:
-                members = archives.list_members(archive, archive_limits(settings))
+            limits = archive_limits(settings)
+            with archives.opened(upload.file, limits) as archive:
+                members = archives.list_members(archive, limits)
         except archives.ArchiveError as error:
             return Refused(name, upload.byte_size, error.code, error.message)
         return Unpacking(name, upload.byte_size, len(members))

@@ -14,7 +14,7 @@ LIMITS = Limits(members=100, member_bytes=1_000_000)
 
 
 def names(data, limits=LIMITS):
-    with opened(io.BytesIO(data)) as archive:
+    with opened(io.BytesIO(data), limits) as archive:
         return [member.name for member in list_members(archive, limits)]
 
 
@@ -28,7 +28,7 @@ def code(data, limits=LIMITS):
 def read(data, limits=LIMITS):
     """Bytes or code of each member."""
     found = {}
-    with opened(io.BytesIO(data)) as archive:
+    with opened(io.BytesIO(data), limits) as archive:
         for member in list_members(archive, limits):
             try:
                 found[member.name] = read_member(archive, member, limits)
@@ -71,6 +71,31 @@ class TestDirectory:
 
     def test_too_many_files(self):
         assert code(pack({f"{n}.png": b"" for n in range(6)}), Limits(5, 1000)) == "too-many-files"
+
+    @pytest.mark.parametrize("said", [1, 65_535])
+    def test_a_directory_without_end_is_not_parsed_whatever_it_says_of_itself(self, monkeypatch, said):
+        data = bytearray(pack({f"{n}.png": b"" for n in range(31)}))
+        end = data.rindex(b"PK\x05\x06")
+        data[end + 8 : end + 12] = struct.pack("<HH", said, said)
+        made = []
+        monkeypatch.setattr(zipfile, "ZipFile", made.append)
+        assert code(bytes(data), Limits(10, 1000)) == "too-many-files"
+        assert made == []
+
+    def test_so_is_one_of_endless_names(self):
+        assert code(pack({"x" * 60_000 + ".png": b""}), Limits(10, 1000)) == "too-many-files"
+
+    def test_a_directory_of_64_bits_is_counted_too(self, monkeypatch):
+        monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 3)
+        data = pack({f"{n}.png": b"" for n in range(31)})
+        assert b"PK\x06\x06" in data
+        assert len(names(data, Limits(31, 1000))) == 31
+        assert code(data, Limits(10, 1000)) == "too-many-files"
+
+    def test_clutter_and_folders_take_no_files_place(self):
+        pictures = {f"set/{n}.png": b"1" for n in range(5)}
+        companions = {f"__MACOSX/set/._{n}.png": b"2" for n in range(5)}
+        assert len(names(pack({"set/": b"", **pictures, **companions}), Limits(5, 1000))) == 5
 
     def test_a_bomb_by_ratio(self):
         # Two gigabytes in a few kilobytes: the directory says so before a byte is unpacked.
