@@ -35,6 +35,7 @@ BODY = {
     }
 }
 ERRORS: dict[int | str, dict[str, Any]] = {
+    409: {"description": "The version was made on another kind of device; the message names the mend."},
     413: {"description": "The image is larger than a limit, which the message states."},
     415: {"description": "Not an image that can be read."},
     422: {"description": "No image in the body, a damaged one, broken base64, or top_k below 1."},

@@ -9,7 +9,7 @@ from redis import Redis, RedisError
 from sqlalchemy.orm import Session
 
 from model.images import Fault, PictureError, open_picture
-from server.errors import InvalidInput, NewfoundError, TooLarge, Unavailable
+from server.errors import Conflict, InvalidInput, NewfoundError, TooLarge, Unavailable
 from server.predictions import queries
 from server.predictions.flags import flag_of
 from server.predictions.uploads import UnsupportedContent
@@ -17,6 +17,7 @@ from server.predictions.wire import (
     HEARTBEAT,
     INTERNAL_ERROR,
     NO_VERSION,
+    OTHER_FEATURES,
     REQUESTS,
     PredictFailure,
     PredictReply,
@@ -50,6 +51,7 @@ def ask(
 
     Raises:
         Unavailable: no predictor lives, too many wait, or the deadline has passed.
+        Conflict: the version was made on another kind of device than the predictor runs on.
         UnsupportedContent, TooLarge, InvalidInput: the bytes give no picture, with the decoder's code.
     """
     if not WAITING_HERE.acquire(blocking=False):
@@ -64,6 +66,8 @@ def ask(
         return None
     if reply.code == INTERNAL_ERROR:
         raise Unavailable(reply.message)
+    if reply.code == OTHER_FEATURES:
+        raise Conflict(reply.message, code=reply.code)
     raise picture_error(reply.code, reply.message)
 
 

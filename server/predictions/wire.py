@@ -19,6 +19,8 @@ HEARTBEAT_SECONDS = 3
 REPLY_SECONDS = 30
 # Nothing has been scored in this project yet, so there is no version that could answer.
 NO_VERSION = "no-version"
+# The version was made on another kind of device than the one that would answer.
+OTHER_FEATURES = "other-features"
 INTERNAL_ERROR = "internal-error"
 
 
@@ -68,7 +70,8 @@ class PredictReply:
 class PredictFailure:
     """Why there is no prediction.
 
-    ``code`` is one of ``PictureError``, ``NO_VERSION``, or ``INTERNAL_ERROR`` for a fault of ours.
+    ``code`` is one of ``PictureError``, ``NO_VERSION``, ``OTHER_FEATURES``, or ``INTERNAL_ERROR`` for a
+    fault of ours.
     """
 
     code: str

@@ -105,15 +105,24 @@ class TestSchema:
     def test_pinned(self, image: str, expected: bool) -> None:
         assert pinned(image) is expected
 
-    def test_the_gpu_worker_starts_only_when_asked_for(self) -> None:
-        assert [name for name in SERVICES if SERVICES[name].get("profiles")] == ["worker-gpu"]
-        devices = SERVICES["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
-        assert devices[0]["capabilities"] == ["gpu"]
+    def test_gpu_workers_start_only_when_asked_for(self) -> None:
+        assert {name for name in SERVICES if SERVICES[name].get("profiles")} == {"worker-gpu", "train-gpu"}
+        for name in ("worker-gpu", "train-gpu"):
+            devices = SERVICES[name]["deploy"]["resources"]["reservations"]["devices"]
+            assert devices[0]["capabilities"] == ["gpu"]
+
+    @pytest.mark.parametrize("text", [COMPOSE_TEXT, (ROOT / "docs/operations.md").read_text()])
+    def test_the_command_for_a_gpu_leaves_no_worker_of_another_device(self, text: str) -> None:
+        command = next(line for line in text.splitlines() if "--profile gpu" in line)
+        scaled = set(re.findall(r"--scale (\w+)=0", command))
+        workers = {name for name in OURS if OURS[name]["command"][0] == "worker" and name not in scaled}
+        assert {OURS[name]["environment"]["NEWFOUND_DEVICE"] for name in workers} == {"cuda"}
+        assert {OURS[name]["command"][-1] for name in workers} == {"score", "train"}
 
 
 class TestOurProcesses:
     def test_every_process_is_there(self) -> None:
-        assert set(OURS) == {"migrate", "api", "worker", "worker-gpu", "train", "beat"}
+        assert set(OURS) == {"migrate", "api", "worker", "worker-gpu", "train", "train-gpu", "beat"}
 
     @each_of_ours
     def test_command_exists(self, name: str) -> None:
