@@ -174,14 +174,15 @@ def _pairs(names: str, values: str, k: int) -> str:
 
 
 def queue_unscored(session: Session, batch_id: uuid.UUID) -> None:
-    """Put all images of an unlabelled batch that have no label and no place into the queue, at its end."""
+    """Put all images of a batch that nobody has settled and that have no place into the queue, at its end:
+    those without a label, and those on which imported labels disagree."""
     statement = """
         INSERT INTO annotation_tasks
             (id, project_id, image_id, state, priority, is_control, reason, created_at)
         SELECT gen_random_uuid(), i.project_id, i.id, 'OPEN', :priority, false,
                jsonb_build_object('kind', CAST(:kind AS text)), now()
-        FROM images i JOIN batches b ON b.id = i.batch_id
-        WHERE i.batch_id = :batch AND b.kind = 'UNLABELLED' AND i.verdict IS NULL
+        FROM images i
+        WHERE i.batch_id = :batch AND (i.verdict IS NULL OR i.verdict = 'CONFLICT')
           AND NOT EXISTS (SELECT FROM annotation_tasks t WHERE t.image_id = i.id)
         ON CONFLICT (image_id) DO NOTHING
     """

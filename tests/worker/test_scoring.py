@@ -16,9 +16,12 @@ from server.tables import (
     BatchStatus,
     Embedding,
     Feature,
+    Image,
     Job,
     JobState,
+    ModelVersion,
     Prediction,
+    Verdict,
     VersionStatus,
 )
 from server.work.service import MAX_ATTEMPTS
@@ -131,6 +134,17 @@ class TestLabelledBatch:
         assert set(world.queue) == set(alike)
         assert {world.predictions[image].category_id for image in alike} == {cup}
 
+    def test_what_it_leaves_open_waits_for_people(self, world: World) -> None:
+        batch_id = world.batch(BatchKind.LABELLED)
+        world.look_alikes(batch_id, 1, 5, world.category("Cup"))
+        without_label, disputed = world.look_alikes(batch_id, 1, 2)
+        with session_scope(world.engine.url) as session:
+            session.get_one(Image, disputed).verdict = Verdict.CONFLICT
+
+        world.work()
+
+        assert set(world.queue) == {without_label, disputed}
+
 
 class TestTrouble:
     def test_an_image_whose_file_is_gone_spoils_no_other(self, world: World) -> None:
@@ -148,6 +162,21 @@ class TestTrouble:
         assert world.job(batch_id).state is JobState.FAILED
         assert "1 image could not be read" in world.job(batch_id).error
         assert world.rows(select(Batch.status).where(Batch.id == batch_id)) == [BatchStatus.SCORED]
+
+    def test_a_version_of_another_device_scores_nothing_and_says_the_mend(self, world: World) -> None:
+        scored = world.look_alikes(world.batch(), 1, 5)
+        world.work()
+        with session_scope(world.engine.url) as session:
+            session.get_one(ModelVersion, world.version.id).runtime_key = "torch-float16"
+        batch_id = world.batch()
+        world.look_alikes(batch_id, 1, 5)
+
+        world.work()
+
+        assert set(world.predictions) == set(scored)
+        assert world.job(batch_id).state is JobState.FAILED
+        assert "train again" in world.job(batch_id).error
+        assert world.rows(select(Batch.status).where(Batch.id == batch_id)) == [BatchStatus.FAILED]
 
     def test_two_tasks_for_one_batch_at_once_double_nothing(self, world: World) -> None:
         batch_id = world.batch()
