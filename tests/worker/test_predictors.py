@@ -16,6 +16,7 @@ from server.predictions.wire import (
     HEARTBEAT,
     INTERNAL_ERROR,
     NO_VERSION,
+    OTHER_FEATURES,
     REQUESTS,
     PredictFailure,
     PredictReply,
@@ -101,6 +102,16 @@ class TestAnswer:
 
         assert isinstance(reply, PredictFailure)
         assert reply.code == NO_VERSION
+
+    def test_of_a_version_from_another_device_is_refused_with_the_mend(self, scored: World) -> None:
+        with session_scope(scored.engine.url) as session:
+            session.get_one(ModelVersion, scored.version.id).runtime_key = "torch-float16"
+
+        [reply] = ask(scored, request(scored, noise(1)))
+
+        assert isinstance(reply, PredictFailure)
+        assert reply.code == OTHER_FEATURES
+        assert "train again" in reply.message
 
     def test_follows_the_memory_at_once(self, scored: World) -> None:
         image = next(iter(scored.predictions))
