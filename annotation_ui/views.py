@@ -54,14 +54,13 @@ def job_view(job: Job, names: Mapping[uuid.UUID, str], now: datetime) -> JobView
     titles = {
         JobKind.INGEST: _("Unpacking %s") % subject,
         JobKind.SCORE: _("Scoring %s") % subject,
-        JobKind.RESCORE: _("Re-ranking the queue"),
         JobKind.TRAIN: _("Training %s") % subject,
     }
     where = {
         JobKind.INGEST: f"{home}/batches/{job.target_id}",
         JobKind.SCORE: f"{home}/batches/{job.target_id}",
         JobKind.TRAIN: f"{home}/models",
-    }.get(job.kind)
+    }[job.kind]
     return JobView(
         title=titles[job.kind],
         progress=_progress(job, now),
