@@ -1,7 +1,9 @@
 """The web process, put together here and nowhere else."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.middleware import Middleware
@@ -27,6 +29,8 @@ from server.work import endpoints as work
 
 API = "/api/v1"
 SMALL_BODY = MIB
+_UPLOAD = re.compile(rf"{API}/projects/[^/]+/batches(/[^/]+/files)?")
+_PREDICTION = re.compile(rf"{API}/projects/[^/]+/predictions")
 # Tells the reference page how to send a token; who is asking is decided by ``deps.find_user``.
 BEARER = HTTPBearer(auto_error=False, description="An API token, `nf_…`.")
 
@@ -53,7 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             Middleware(SecurityHeaders),
             Middleware(Failures, respond=errors.respond),
             Middleware(SameSite, respond=errors.respond),
-            Middleware(BodyLimit, limit_of=lambda path: body_limit(settings, path), respond=errors.respond),
+            Middleware(BodyLimit, limit_of=partial(body_limit, settings), respond=errors.respond),
             Middleware(HeadAsGet),
         ],
     )
@@ -86,11 +90,11 @@ def error_page(request: Request, error: NewfoundError) -> Response:
     return render_error(request, error)
 
 
-def body_limit(settings: Settings, path: str) -> int:
+def body_limit(settings: Settings, path: str, content_type: str) -> int:
     """Bytes that a request to ``path`` may carry: files where files go, else a form or a little JSON."""
-    if "/batches" in path:
+    if _UPLOAD.fullmatch(path) and content_type.startswith(batches.MULTIPART):
         return settings.max_request_mib * MIB
-    if path.endswith("/predictions"):
+    if _PREDICTION.fullmatch(path):
         # One image, which base64 makes a third longer.
         return settings.max_image_mib * MIB * 4 // 3 + SMALL_BODY
     return SMALL_BODY

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import resource
 import shlex
 import signal
 import socket
@@ -175,6 +176,7 @@ def api(options: argparse.Namespace) -> None:
     _join_services(settings)
     _require_free_port(settings)
     os.umask(PRIVATE)
+    allow_open_files()
     # Here, because no other command needs the pages and FastAPI.
     from server.app import create_app
 
@@ -187,6 +189,13 @@ def api(options: argparse.Namespace) -> None:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+
+
+def allow_open_files() -> None:
+    """As many as the system lets us: each larger file of an upload is one while its request lasts, and the
+    customary 1,024 are fewer than some uploads at once may bring."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def worker(options: argparse.Namespace) -> None:

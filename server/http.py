@@ -163,9 +163,10 @@ def is_cross_site(method: str, headers: Headers) -> bool:
 
 
 class BodyLimit:
-    """Refuses bodies over the limit of their path with 413, by the stated length or while they arrive."""
+    """Refuses bodies over the limit of their path and content type with 413, by the stated length or while
+    they arrive."""
 
-    def __init__(self, app: ASGIApp, limit_of: Callable[[str], int], respond: Respond) -> None:
+    def __init__(self, app: ASGIApp, limit_of: Callable[[str, str], int], respond: Respond) -> None:
         self.app = app
         self.limit_of = limit_of
         self.respond = respond
@@ -174,9 +175,10 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = self.limit_of(scope["path"])
+        headers = Headers(scope=scope)
+        limit = self.limit_of(scope["path"], headers.get("content-type", ""))
         body = _CountedBody(receive, limit)
-        if _stated_length(Headers(scope=scope)) > limit:
+        if _stated_length(headers) > limit:
             await self._refuse(scope, body, send, limit)
             return
 

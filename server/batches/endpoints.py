@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response, status
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 
 from server.batches import service
 from server.batches.queries import Order
@@ -23,6 +24,8 @@ from server.tables import Batch, BatchKind, Image, ItemOutcome
 router = APIRouter(tags=["batches"])
 
 FILES = "files"
+# Each part is a file of ours while the request lasts.
+MOST_FILES = 10_000
 MULTIPART = "multipart/form-data"
 _FILE_PARTS = {"type": "array", "items": {"type": "string", "format": "binary"}}
 
@@ -50,8 +53,11 @@ async def read_sent(request: Request, _: UploadImages, session: SessionDep) -> A
     if content_type.startswith("application/json"):
         yield Sent(await _read_json(request), [], is_form=False)
     elif content_type.startswith(MULTIPART):
-        async with request.form(max_files=float("inf"), max_fields=100) as form:
+        form = await _read_form(request)
+        try:
             yield _from_form(form)
+        finally:
+            await form.close()
     else:
         raise InvalidInput(
             f"Send the files as {MULTIPART}, in parts named `{FILES}`.", code="bad-content-type"
@@ -66,6 +72,20 @@ async def _read_json(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise InvalidInput("The body must be a JSON object.")
     return body
+
+
+async def _read_form(request: Request) -> FormData:
+    try:
+        return await request.form(max_files=MOST_FILES, max_fields=100)
+    except HTTPException as error:
+        if error.detail.startswith("Too many files"):
+            raise InvalidInput(
+                f"More than {MOST_FILES:,} files in one request. Pack them as a zip, or send them in several "
+                "requests to one batch.",
+                code="too-many-files",
+                most=MOST_FILES,
+            ) from error
+        raise InvalidInput(f"The form cannot be read. {error.detail}", code="bad-form") from error
 
 
 def _from_form(form: FormData) -> Sent:
@@ -135,7 +155,8 @@ def create_batch(
 ) -> ReceiptOut:
     """Make a batch: by JSON an empty one, by a form with its first files.
 
-    One bad file never fails the rest: each has its line in ``items``, with the reason and the mend.
+    At most 10,000 files in one request; a zip counts as one. One bad file never fails the rest: each has
+    its line in ``items``, with the reason and the mend.
     """
     wanted = _parse_batch(sent.fields)
     _require_labels(access, wanted.kind)

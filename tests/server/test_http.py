@@ -255,11 +255,32 @@ class TestBodyLimit:
         )
         assert answer.status_code == 422
 
-    def test_files_may_be_larger_where_files_go(self, settings):
-        assert body_limit(settings, f"/api/v1/projects/{uuid4()}/batches") == 512 * MIB
-        assert body_limit(settings, f"/api/v1/projects/{uuid4()}/batches/{uuid4()}/files") == 512 * MIB
-        assert body_limit(settings, f"/api/v1/projects/{uuid4()}/predictions") > 64 * MIB * 4 / 3
-        assert body_limit(settings, "/api/v1/sessions") == MIB
+    @pytest.mark.parametrize("path", ["batches", f"batches/{uuid4()}/files"])
+    def test_files_may_be_larger_where_files_go(self, settings, path):
+        path = f"/api/v1/projects/{uuid4()}/{path}"
+        assert body_limit(settings, path, "multipart/form-data; boundary=x") == 512 * MIB
+        assert body_limit(settings, path, "application/json") == MIB
+        assert body_limit(settings, path, "") == MIB
+
+    @pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=x", "application/json"])
+    def test_an_image_to_predict_may_be_larger_in_either_form(self, settings, content_type):
+        assert (
+            body_limit(settings, f"/api/v1/projects/{uuid4()}/predictions", content_type) > 64 * MIB * 4 / 3
+        )
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/api/v1/sessions",
+            f"/api/v1/projects/{uuid4()}/batches/{uuid4()}",
+            f"/api/v1/projects/{uuid4()}/batches/{uuid4()}/results",
+            f"/projects/{uuid4()}/batches/{uuid4()}",
+            "/api/v1/batches",
+            "/predictions",
+        ],
+    )
+    def test_nowhere_else(self, settings, path):
+        assert body_limit(settings, path, "multipart/form-data; boundary=x") == MIB
 
     def test_an_upload_over_its_limit(self, small, settings):
         team = make_team(small, settings)

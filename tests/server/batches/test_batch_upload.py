@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import resource
 import threading
 import unicodedata
 from uuid import UUID, uuid4
@@ -13,9 +14,10 @@ from PIL import Image
 from sqlalchemy import event, func, select
 from uploading import Uploader, pack
 
-from server.batches import service
+from server.batches import endpoints, service
 from server.batches.intake import Stored
 from server.batches.recording import record
+from server.cli import allow_open_files
 from server.database import engine_for, session_scope
 from server.permissions import Role
 from server.settings import MIB
@@ -33,7 +35,6 @@ from server.tables import (
     VersionStatus,
 )
 from server.tables import Image as ImageRow
-from server.tables.base import utc_now
 from server.work import service as work
 
 
@@ -370,6 +371,35 @@ class TestSentAgain:
         }
 
 
+class TestTheForm:
+    def test_of_too_many_parts_is_refused_with_two_ways_out(self, uploader, count_rows, monkeypatch):
+        monkeypatch.setattr(endpoints, "MOST_FILES", 3)
+        answer = uploader.post("/batches", {f"{number}.png": picture(number) for number in range(4)})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "too-many-files")
+        assert "zip" in answer.json()["error"]["message"]
+        assert count_rows(Batch) == 0
+
+    def test_up_to_the_limit_is_taken(self, uploader, monkeypatch):
+        monkeypatch.setattr(endpoints, "MOST_FILES", 3)
+        batch = uploader.upload({f"{number}.png": picture(number) for number in range(3)})
+        assert batch["counts"]["stored"] == 3
+
+    def test_that_is_torn_is_the_senders_fault(self, uploader):
+        headers = {**uploader.headers, "content-type": "multipart/form-data"}
+        answer = uploader.client.post(f"{uploader.url}/batches", content=b"--x", headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "bad-form")
+
+
+def test_the_web_process_may_hold_as_many_files_as_the_system_lets_it():
+    before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, hard - 1), hard))
+    try:
+        allow_open_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 class TestWork:
     def test_scores_are_asked_for_once_when_pictures_came(self, uploader, settings):
         batch = uploader.upload({f"{number}.png": picture(number) for number in range(5)})
@@ -524,7 +554,6 @@ def scored(uploader, settings):
                     free_energy=float(number // 2),
                     top=[[str(category.id), 1 - score]],
                     nearest=[[str(category.id), 0.4]],
-                    changed_at=utc_now(),
                 )
             )
     return batch
