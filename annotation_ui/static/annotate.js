@@ -399,6 +399,9 @@ async function loadCategories() {
 }
 
 viewer.clear();
-loadCategories().catch((error) => { if (!(error instanceof NoAnswer)) throw error; });
+loadCategories().catch((error) => {
+  // Whoever may not read the names may not have an image either: the hand tells why.
+  if (!(error instanceof NoAnswer || error instanceof Refused)) throw error;
+});
 await hand.fill();
 showRefused();

@@ -12,6 +12,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
+from server.accounts import service as accounts
 from server.database import session_scope
 from server.permissions import Role
 from server.settings import Settings
@@ -294,7 +295,9 @@ class TestTurnedAway:
         visitor = visit()
 
         def sign_out(route: Route) -> None:
-            route.continue_(headers={**route.request.headers, "cookie": ""})
+            with session_scope(visit.scene.settings.database_url) as session:
+                accounts.log_out(session, visit.scene.cookies[Role.OWNER])
+            route.continue_()
 
         visitor.context.route("**/claim", sign_out)
         page = visitor.open(f"{visit.scene.home}/annotate")
