@@ -158,7 +158,6 @@ class Pool:
                     free_energy=0.74,
                     top=[[str(one), probability] for one, probability in top or []],
                     nearest=[],
-                    changed_at=utc_now(),
                 )
             )
         return image

@@ -19,7 +19,6 @@ logger = structlog.get_logger()
 TASKS = {
     JobKind.INGEST: INGEST_BATCH,
     JobKind.SCORE: SCORE_BATCH,
-    JobKind.RESCORE: RESCORE,
     JobKind.TRAIN: TRAIN,
 }
 EVERYTHING = uuid.UUID(int=0)

@@ -80,8 +80,14 @@ def upgrade() -> None:
         sa.Column("temperature", sa.Double(), nullable=False, comment="T of the free energy"),
         sa.Column("hold_seconds", sa.Integer(), nullable=False, comment="how long a claimed image is held"),
         sa.CheckConstraint("control_share BETWEEN 0 AND 1", name=op.f("ck_projects_control_share")),
+        sa.CheckConstraint(
+            "gate IN ('free_energy', 'openness', 'unknown_score')", name=op.f("ck_projects_gate")
+        ),
         sa.CheckConstraint("hold_seconds BETWEEN 10 AND 86400", name=op.f("ck_projects_hold_seconds")),
         sa.CheckConstraint("round_size BETWEEN 1 AND 10000", name=op.f("ck_projects_round_size")),
+        sa.CheckConstraint(
+            "strategy IN ('frontier', 'free_energy', 'random')", name=op.f("ck_projects_strategy")
+        ),
         sa.CheckConstraint("temperature > 0", name=op.f("ck_projects_temperature")),
         sa.ForeignKeyConstraint(["created_by"], ["users.id"], name=op.f("fk_projects_created_by_users")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_projects")),
@@ -204,7 +210,6 @@ def upgrade() -> None:
             sa.Enum(
                 "INGEST",
                 "SCORE",
-                "RESCORE",
                 "TRAIN",
                 name="jobkind",
                 native_enum=False,
@@ -213,7 +218,7 @@ def upgrade() -> None:
             ),
             nullable=False,
         ),
-        sa.Column("target_id", sa.Uuid(), nullable=False, comment="batch, model version or project, by kind"),
+        sa.Column("target_id", sa.Uuid(), nullable=False, comment="batch or model version, by kind"),
         sa.Column(
             "state",
             sa.Enum(
@@ -656,8 +661,6 @@ def upgrade() -> None:
         sa.Column("free_energy", sa.Double(), nullable=False),
         sa.Column("top", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("nearest", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["batch_id"], ["batches.id"], name=op.f("fk_predictions_batch_id_batches"), ondelete="CASCADE"
         ),

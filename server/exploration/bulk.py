@@ -37,7 +37,6 @@ BIGINT = Kind("bigint", ">i8")
 REAL = Kind("real", ">f4")
 DOUBLE = Kind("double precision", ">f8")
 BOOLEAN = Kind("boolean", "?")
-NO_ID = np.void(bytes(16))
 
 
 def halfvec(dim: int) -> Kind:

@@ -126,18 +126,16 @@ def list_labelled_categories(session: Session, image_ids: Ids) -> list[uuid.UUID
 
 _WRITE_PREDICTIONS = """
     INSERT INTO predictions (model_version_id, image_id, batch_id, memory_revision, category_id, confidence,
-        is_known, unknown_score, openness, informativeness, free_energy, top, nearest,
-        created_at, changed_at)
+        is_known, unknown_score, openness, informativeness, free_energy, top, nearest)
     SELECT :version, s.image_id, i.batch_id, :revision, NULLIF(s.category_id, {none}), s.confidence,
-        s.is_known, s.unknown_score, s.openness, s.informativeness, s.free_energy, {top}, {nearest},
-        now(), now()
+        s.is_known, s.unknown_score, s.openness, s.informativeness, s.free_energy, {top}, {nearest}
     FROM staged_predictions s JOIN images i ON i.id = s.image_id
     ON CONFLICT (model_version_id, image_id) DO UPDATE SET
         (memory_revision, category_id, confidence, is_known, unknown_score, openness, informativeness,
-         free_energy, top, nearest, changed_at)
+         free_energy, top, nearest)
       = (excluded.memory_revision, excluded.category_id, excluded.confidence, excluded.is_known,
          excluded.unknown_score, excluded.openness, excluded.informativeness, excluded.free_energy,
-         excluded.top, excluded.nearest, excluded.changed_at)
+         excluded.top, excluded.nearest)
 """
 
 
@@ -199,14 +197,6 @@ def count_served(session: Session, project_id: uuid.UUID) -> int:
         )
         or 0
     )
-
-
-def find_head_priority(session: Session, project_id: uuid.UUID) -> float | None:
-    """Priority of the image that is served next."""
-    statement = select(func.max(AnnotationTask.priority)).where(
-        AnnotationTask.project_id == project_id, AnnotationTask.state == TaskState.OPEN
-    )
-    return session.scalar(statement)
 
 
 @dataclass(frozen=True)

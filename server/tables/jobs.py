@@ -15,7 +15,6 @@ class JobKind(StrEnum):
 
     INGEST = "INGEST"
     SCORE = "SCORE"
-    RESCORE = "RESCORE"
     TRAIN = "TRAIN"
 
 
@@ -49,7 +48,7 @@ class Job(Base):
     id: Mapped[Id]
     project_id: Mapped[ProjectId]
     kind: Mapped[JobKind] = mapped_column(text_enum(JobKind))
-    target_id: Mapped[uuid.UUID] = mapped_column(comment="batch, model version or project, by kind")
+    target_id: Mapped[uuid.UUID] = mapped_column(comment="batch or model version, by kind")
     state: Mapped[JobState] = mapped_column(text_enum(JobState), default=JobState.QUEUED)
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int] = mapped_column(default=0)

@@ -1,13 +1,12 @@
 """What a model version says of an image."""
 
 import uuid
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from server.tables.base import Base, CreatedAt
+from server.tables.base import Base
 
 
 class Prediction(Base):
@@ -37,5 +36,3 @@ class Prediction(Base):
     free_energy: Mapped[float]
     top: Mapped[list[Any]]
     nearest: Mapped[list[Any]]
-    created_at: Mapped[CreatedAt]
-    changed_at: Mapped[datetime]

@@ -13,6 +13,8 @@ class Project(Base):
 
     __tablename__ = "projects"
     __table_args__ = (
+        CheckConstraint("strategy IN ('frontier', 'free_energy', 'random')", name="strategy"),
+        CheckConstraint("gate IN ('free_energy', 'openness', 'unknown_score')", name="gate"),
         CheckConstraint("round_size BETWEEN 1 AND 10000", name="round_size"),
         CheckConstraint("control_share BETWEEN 0 AND 1", name="control_share"),
         CheckConstraint("temperature > 0", name="temperature"),

@@ -269,7 +269,6 @@ def _predict(
             free_energy=float(distances[0]) - 0.1,
             top=[[str(category.id), 0.2] for category in categories],
             nearest=nearest,
-            changed_at=utc_now(),
         )
     )
     session.add(

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from people import add_member, add_person, add_project, make_team
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from server import jobs
 from server.database import session_scope
@@ -66,6 +67,14 @@ class TestCreate:
 
         assert {strategy.value for strategy in Strategy} == set(STRATEGIES)
         assert {gate.value for gate in Gate} <= set(Pool.__dataclass_fields__)
+
+    @pytest.mark.parametrize(("field", "choices"), [("strategy", Strategy), ("gate", Gate)])
+    def test_the_database_takes_no_others(self, session, field, choices):
+        session.add_all(Project(name="Moths", **{field: choice.value}) for choice in choices)
+        session.flush()
+        session.add(Project(name="Moths", **{field: "psychic"}))
+        with pytest.raises(IntegrityError):
+            session.flush()
 
 
 class TestList:
