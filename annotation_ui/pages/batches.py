@@ -148,6 +148,7 @@ def show_report(
         total=total,
         outcome=outcome,
         outcomes=ItemOutcome,
+        page_size=REPORT_LINES,
         offset=offset,
         next_offset=offset + REPORT_LINES if offset + REPORT_LINES < total else None,
     )
