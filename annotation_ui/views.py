@@ -1,6 +1,7 @@
 """What templates show, made of what services return. Plain values, no request and no database."""
 
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,12 +10,12 @@ from typing import Any
 from annotation_ui import formats
 from annotation_ui.words import _
 from server.audit import Entry
+from server.categories.service import Bin, bin_of
 from server.permissions import Permission
 from server.predictions.flags import Flag
 from server.tables import Job, JobKind, JobState, ModelVersion, User
 
 SLOW_PICKUP = timedelta(seconds=30)
-FEW_BELOW, MANY_FROM = 20, 100
 
 
 @dataclass(frozen=True)
@@ -154,14 +155,8 @@ def tail(counts: Iterable[tuple[int, bool]]) -> Tail:
                 is_new=is_new,
             )
         )
-    numbers = [count for count, _is_new in ordered]
-    return Tail(
-        bars=bars,
-        top=top,
-        many=sum(count >= MANY_FROM for count in numbers),
-        medium=sum(FEW_BELOW <= count < MANY_FROM for count in numbers),
-        few=sum(count < FEW_BELOW for count in numbers),
-    )
+    bins = Counter(bin_of(count) for count, _is_new in ordered)
+    return Tail(bars=bars, top=top, many=bins[Bin.MANY], medium=bins[Bin.MEDIUM], few=bins[Bin.FEW])
 
 
 def longest_of(distances: Iterable[float], limits: Iterable[float | None] = ()) -> float:

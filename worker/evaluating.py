@@ -1,6 +1,6 @@
 """What a recipe reaches on labelled images that it has not seen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,22 +26,26 @@ def hold_out(labels: Sequence[str], seed: int) -> Bool:
     return chosen
 
 
-def measure(recogniser: Recogniser, features: F32, labels: Sequence[str]) -> dict[str, Any]:
+def measure(
+    recogniser: Recogniser, features: F32, labels: Sequence[str], counts: Mapping[str, int]
+) -> dict[str, Any]:
     """Figures of a recogniser on images f32[N,F] of its own categories, N ≥ 1.
 
+    ``counts``: labelled images of each category, those held out included; they make the shot bins.
     ``accuracy`` and ``accuracy_by_shot`` (many, medium, few; null for a bin without images) count a right
     category; ``accepted_share`` is the share of these known images that are called known.
     """
     memory = recogniser.base
     places = {category: k for k, category in enumerate(memory.categories)}
     truth = np.array([places[label] for label in labels], np.int64)
+    shots = np.array([counts[category] for category in memory.categories], np.int64)
     found = recogniser.predict(recogniser.embed(features), memory)
     predicted = found.order[:, 0]
     return {
         "held_out_images": len(truth),
         "accuracy": metrics.accuracy(predicted, truth),
         "macro_accuracy": metrics.macro_accuracy(predicted, truth),
-        "accuracy_by_shot": metrics.accuracy_by_shot(predicted, truth, memory.counts),
+        "accuracy_by_shot": metrics.accuracy_by_shot(predicted, truth, shots),
         "accepted_share": float(found.is_known.mean()),
         "unknown_score": recogniser.threshold.score,
         "threshold_rule": recogniser.threshold.rule,

@@ -5,6 +5,7 @@ that dies leaves the row as it is, and the next one starts the run again from th
 """
 
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -201,7 +202,9 @@ def _measure(snapshot: _Snapshot, config: TrainConfig, progress: _Progress) -> d
     proxy = train_head(
         snapshot.features[~held_out], labels[~held_out].tolist(), config, progress=progress.of_training
     )
-    return measure(proxy, snapshot.features[held_out], labels[held_out].tolist())
+    return measure(
+        proxy, snapshot.features[held_out], labels[held_out].tolist(), counts=Counter(snapshot.labels)
+    )
 
 
 def _score_all(engine: Engine, version_id: uuid.UUID, recogniser: Recogniser, progress: _Progress) -> None:

@@ -391,7 +391,8 @@ def _record(session: Session, action: str, user: User, category: Category, **det
 
 
 class Bin(StrEnum):
-    """Frequency bins of the long tail, by labelled images (Liu et al. 2019, Table 4's header)."""
+    """Frequency bins of the long tail, by labelled images: at least 100, in between, up to 20, as the
+    accuracy of versions is divided (Liu et al. 2019, Table 4)."""
 
     MANY = "many"
     MEDIUM = "medium"
@@ -402,7 +403,7 @@ def bin_of(count: int) -> Bin:
     """The bin of a category with ``count`` labelled images."""
     if count >= 100:
         return Bin.MANY
-    return Bin.MEDIUM if count >= 20 else Bin.FEW
+    return Bin.MEDIUM if count > 20 else Bin.FEW
 
 
 @dataclass(frozen=True)

@@ -108,8 +108,8 @@ class TestTail:
         assert heights == sorted(heights, reverse=True)
         assert all(0 <= bar.y <= 112 and 0 <= float(bar.x.rstrip("%")) <= 100 for bar in found.bars)
 
-    def test_bins_change_at_20_and_100(self) -> None:
-        found = tail((count, False) for count in (19, 20, 99, 100))
+    def test_bins_change_after_20_and_at_100(self) -> None:
+        found = tail((count, False) for count in (20, 21, 99, 100))
         assert (found.many, found.medium, found.few) == (1, 2, 1)
 
 

@@ -79,6 +79,20 @@ class TestTraining:
         assert 0 <= metrics["accuracy"] <= 1
         assert metrics["accuracy_by_shot"]["many"] is None
 
+    def test_bins_its_categories_by_all_their_images(self, world: World) -> None:
+        batch_id = world.batch(BatchKind.LABELLED)
+        for kind, name in enumerate(("Cup", "Bowl")):
+            # Without the fifth that is held out they would be few.
+            world.look_alikes(batch_id, kind, 24, world.category(name))
+        world.look_alikes(world.batch(), 0, 1)
+        world.work()
+        world.request_training()
+        world.work()
+
+        by_shot = world.version.metrics["accuracy_by_shot"]
+        assert by_shot["medium"] is not None
+        assert by_shot["few"] is None
+
     def test_tells_known_from_new(self, labelled: World) -> None:
         labelled.request_training()
         labelled.work()

@@ -297,7 +297,7 @@ class TestList:
         assert count_statements() == few
 
     @pytest.mark.parametrize(
-        ("count", "name"), [(0, "few"), (19, "few"), (20, "medium"), (99, "medium"), (100, "many")]
+        ("count", "name"), [(0, "few"), (20, "few"), (21, "medium"), (99, "medium"), (100, "many")]
     )
     def test_bins_of_the_long_tail(self, count, name):
         assert bin_of(count) == name
