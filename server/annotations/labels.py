@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy.orm import Session
 
 from server.annotations import queries
-from server.annotations.consensus import Label, Opinion, are_disputed, label_of
+from server.annotations.consensus import DISPUTED, Label, Opinion, are_disputed, label_of
+from server.exploration import queries as exploration
 from server.jobs import UPDATE_MEMORY, enqueue
 from server.tables import Annotation, AnnotationTask, Image, LabelSource, TaskState, Verdict
 from server.tables.base import utc_now
@@ -49,7 +50,7 @@ def record_labels(
     """Take labels from elsewhere into the journal: ``pairs`` of image id and category id.
 
     An opinion that an image has already is not added again. An image that waits in the queue is done,
-    unless sources disagree on it.
+    unless sources disagree on it: then it waits there until a person settles it.
 
     Returns:
         Ids of those images on which opinions differ. Such an image has the verdict CONFLICT and no
@@ -65,7 +66,12 @@ def record_labels(
         touched[image_id] = apply_label(image, label)
         if label.category_id is not None and image_id in tasks:
             _close(tasks[image_id])
+        if label == DISPUTED and image_id in tasks:
+            _reopen(tasks[image_id])
     session.flush()
+    exploration.queue_disputed(
+        session, [image_id for image_id, image in images.items() if image.verdict is Verdict.CONFLICT]
+    )
     embedded = queries.list_embedded(session, project_id, image_ids)
     # Images without a place in the space of the active version change no memory; scoring tells of them.
     update_memory(session, project_id, set().union(*(touched.get(image_id, set()) for image_id in embedded)))
@@ -103,6 +109,12 @@ def _opinions_by_image(
     for annotation in queries.list_standing(session, image_ids):
         found[annotation.image_id] += opinions_of([annotation])
     return found
+
+
+def _reopen(task: AnnotationTask) -> None:
+    if task.state is TaskState.DONE:
+        task.state = TaskState.OPEN
+        task.done_at = None
 
 
 def _close(task: AnnotationTask) -> None:

@@ -171,21 +171,32 @@ def _pairs(names: str, values: str, k: int) -> str:
     return f"jsonb_build_array({pairs})"
 
 
+_QUEUE = """
+    INSERT INTO annotation_tasks
+        (id, project_id, image_id, state, priority, is_control, reason, created_at)
+    SELECT gen_random_uuid(), i.project_id, i.id, 'OPEN', :priority, false,
+           jsonb_build_object('kind', CAST(:kind AS text)), now()
+    FROM images i
+    WHERE {which} AND (i.verdict IS NULL OR i.verdict = 'CONFLICT')
+      AND NOT EXISTS (SELECT FROM annotation_tasks t WHERE t.image_id = i.id)
+    ON CONFLICT (image_id) DO NOTHING
+"""
+
+
 def queue_unscored(session: Session, batch_id: uuid.UUID) -> None:
     """Put all images of a batch that nobody has settled and that have no place into the queue, at its end:
     those without a label, and those on which imported labels disagree."""
-    statement = """
-        INSERT INTO annotation_tasks
-            (id, project_id, image_id, state, priority, is_control, reason, created_at)
-        SELECT gen_random_uuid(), i.project_id, i.id, 'OPEN', :priority, false,
-               jsonb_build_object('kind', CAST(:kind AS text)), now()
-        FROM images i
-        WHERE i.batch_id = :batch AND (i.verdict IS NULL OR i.verdict = 'CONFLICT')
-          AND NOT EXISTS (SELECT FROM annotation_tasks t WHERE t.image_id = i.id)
-        ON CONFLICT (image_id) DO NOTHING
-    """
-    parameters = {"batch": batch_id, "priority": UNSCORED, "kind": ReasonKind.UNSCORED}
-    session.execute(text(statement), parameters)
+    _queue(session, "i.batch_id = :batch", batch=batch_id)
+
+
+def queue_disputed(session: Session, image_ids: Sequence[uuid.UUID]) -> None:
+    """Put images on which imported labels disagree into the queue, at its end, whoever brought them."""
+    _queue(session, "i.id = ANY(:images)", images=list(image_ids))
+
+
+def _queue(session: Session, which: str, **values: Any) -> None:
+    parameters = {"priority": UNSCORED, "kind": ReasonKind.UNSCORED, **values}
+    session.execute(text(_QUEUE.format(which=which)), parameters)
 
 
 def count_served(session: Session, project_id: uuid.UUID) -> int:

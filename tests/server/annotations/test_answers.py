@@ -565,6 +565,20 @@ class TestRecordLabels:
         self.record(pool, [(image, pool.category("Hare")), (image, pool.category("Rabbit"))])
         assert Held(pool, anna).id == task.id
 
+    def test_a_conflict_that_comes_later_is_asked_though_the_image_was_never_queued(self, pool, anna):
+        image = pool.image()
+        self.record(pool, [(image, pool.category("Hare"))])
+        assert service.claim_next(pool.session, pool.project, anna, None)["task"] is None
+        self.record(pool, [(image, pool.category("Rabbit"))])
+        assert Held(pool, anna).image_id == image.id
+
+    def test_a_conflict_that_comes_later_is_asked_again_though_the_image_was_done(self, pool, anna):
+        (task,) = pool.queue(1)
+        image = pool.session.get(Image, task.image_id)
+        self.record(pool, [(image, pool.category("Hare"))])
+        self.record(pool, [(image, pool.category("Rabbit"))])
+        assert Held(pool, anna).id == task.id
+
     def test_memory_learns_of_images_that_have_a_place_in_the_space(self, pool):
         pool.activate_version()
         hare, rabbit = pool.category("Hare"), pool.category("Rabbit")
