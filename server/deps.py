@@ -65,7 +65,8 @@ def find_user(request: Request, session: SessionDep) -> User | None:
 OptionalUser = Annotated[User | None, Depends(find_user)]
 
 
-def get_user(user: OptionalUser) -> User:
+# async, as it waits for nothing: a way through another thread would take longer than the function.
+async def get_user(user: OptionalUser) -> User:
     """The user, or 401."""
     if user is None:
         raise NotAuthenticated("Log in, or send an API token as `Authorization: Bearer …`.")

@@ -2,9 +2,10 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from server.tables import ApiToken, BrowserSession, LoginAttempt, User
@@ -17,37 +18,55 @@ def find_user_by_email(session: Session, email: str) -> User | None:
     return session.scalar(select(User).where(func.lower(User.email) == email.lower()))
 
 
+# Every request asks one of these two; to put a statement together takes as long as to run it.
+_USER_OF_SESSION = (
+    select(User)
+    .join(BrowserSession, BrowserSession.user_id == User.id)
+    .where(
+        BrowserSession.token_hash == bindparam("token_hash"),
+        BrowserSession.expires_at > bindparam("now"),
+        User.disabled_at.is_(None),
+    )
+)
+_USER_OF_TOKEN = (
+    select(User, ApiToken.id, ApiToken.last_used_at)
+    .join(ApiToken, ApiToken.user_id == User.id)
+    .where(
+        ApiToken.token_hash == bindparam("token_hash"),
+        ApiToken.revoked_at.is_(None),
+        User.disabled_at.is_(None),
+    )
+)
+
+
 def find_user_by_session(session: Session, token_hash: str, now: datetime) -> User | None:
     """The enabled user of a browser session that has not expired."""
-    return session.scalar(
-        select(User)
-        .join(BrowserSession, BrowserSession.user_id == User.id)
-        .where(
-            BrowserSession.token_hash == token_hash,
-            BrowserSession.expires_at > now,
-            User.disabled_at.is_(None),
-        )
-    )
+    return session.scalar(_USER_OF_SESSION, {"token_hash": token_hash, "now": now})
 
 
-def find_token_and_user(session: Session, token_hash: str) -> tuple[ApiToken, User] | None:
+@dataclass(frozen=True)
+class TokenUse:
+    """A token that works: whose it is, and when it was last used."""
+
+    user: User
+    token_id: uuid.UUID
+    last_used_at: datetime | None
+
+
+def find_token_use(session: Session, token_hash: str) -> TokenUse | None:
     """A token that is not revoked, with its enabled user."""
-    row = session.execute(
-        select(ApiToken, User)
-        .join(User, User.id == ApiToken.user_id)
-        .where(ApiToken.token_hash == token_hash, ApiToken.revoked_at.is_(None), User.disabled_at.is_(None))
-    ).one_or_none()
-    return (row[0], row[1]) if row else None
+    row = session.execute(_USER_OF_TOKEN, {"token_hash": token_hash}).one_or_none()
+    return TokenUse(*row) if row else None
 
 
-def touch_token(session: Session, token: ApiToken, now: datetime) -> None:
+def touch_token(session: Session, use: TokenUse, now: datetime) -> None:
     """Note the use of a token, to ten minutes; a row that another request holds is left to that one."""
-    if token.last_used_at is not None and now - token.last_used_at < TOKEN_USE_PRECISION:
+    if use.last_used_at is not None and now - use.last_used_at < TOKEN_USE_PRECISION:
         return
     free = (
         select(ApiToken.id)
         .where(
-            ApiToken.id == token.id,
+            ApiToken.id == use.token_id,
             or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at <= now - TOKEN_USE_PRECISION),
         )
         .with_for_update(skip_locked=True)

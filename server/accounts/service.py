@@ -69,12 +69,11 @@ def find_user_by_session(session: Session, token: str) -> User | None:
 
 def find_user_by_api_token(session: Session, token: str) -> User | None:
     """The user of a bearer token, unless it was revoked."""
-    found = queries.find_token_and_user(session, secrets.hash_token(token))
-    if found is None:
+    use = queries.find_token_use(session, secrets.hash_token(token))
+    if use is None:
         return None
-    row, user = found
-    queries.touch_token(session, row, utc_now())
-    return user
+    queries.touch_token(session, use, utc_now())
+    return use.user
 
 
 def create_user(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, exists, func, select, text, update
+from sqlalchemy import Row, TextClause, bindparam, exists, func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from server.annotations.consensus import Label
@@ -41,21 +41,21 @@ _HEAD = """
     WHERE t.project_id = :project_id AND t.state = 'OPEN' {condition}
     ORDER BY t.priority DESC, t.id LIMIT 1 FOR UPDATE OF t SKIP LOCKED
 """
-CLAIM_HEAD = f"{_LEASE} WHERE id = ({_HEAD.format(condition=f'AND {_NOT_SKIPPED}')}) RETURNING id"
-CLAIM_SKIPPED = f"{_LEASE} WHERE id = ({_HEAD.format(condition='')}) RETURNING id"
-CLAIM_EXPIRED = f"""
+CLAIM_HEAD = text(f"{_LEASE} WHERE id = ({_HEAD.format(condition=f'AND {_NOT_SKIPPED}')}) RETURNING id")
+CLAIM_SKIPPED = text(f"{_LEASE} WHERE id = ({_HEAD.format(condition='')}) RETURNING id")
+CLAIM_EXPIRED = text(f"""
     {_LEASE} WHERE id = (
         SELECT t.id FROM annotation_tasks t
         WHERE t.project_id = :project_id AND t.state = 'LEASED' AND t.lease_expires_at < now()
         ORDER BY t.lease_expires_at LIMIT 1 FOR UPDATE OF t SKIP LOCKED)
     RETURNING id
-"""
-RENEW_OF_HOLDER = """
+""")
+RENEW_OF_HOLDER = text("""
     UPDATE annotation_tasks SET lease_expires_at = now() + make_interval(secs => :hold_seconds)
     WHERE project_id = :project_id AND state = 'LEASED' AND lease_owner_id = :user_id
       AND lease_holder = :holder
     RETURNING id
-"""
+""")
 
 
 _QUEUE = "hashtextextended(CAST(CAST(:project_id AS uuid) AS text), 2)"
@@ -91,9 +91,9 @@ def lock_journal_of(session: Session, project_id: uuid.UUID, user_id: uuid.UUID)
     )
 
 
-def execute_claim(session: Session, statement: str, **values: Any) -> uuid.UUID | None:
+def execute_claim(session: Session, statement: TextClause, **values: Any) -> uuid.UUID | None:
     """Run one of the claim statements; the id of the task that is held now, or None."""
-    task_id: uuid.UUID | None = session.scalar(text(statement), values)
+    task_id: uuid.UUID | None = session.scalar(statement, values)
     return task_id
 
 
@@ -150,19 +150,33 @@ def find_task(session: Session, project_id: uuid.UUID, task_id: uuid.UUID) -> An
     ).one_or_none()
 
 
+# What every answer asks is put together once.
+_TASK_LOCKED = (
+    select(AnnotationTask)
+    .where(
+        AnnotationTask.id == bindparam("task_id"),
+        AnnotationTask.project_id == bindparam("project_id"),
+    )
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
+_IMAGE_LOCKED = (
+    select(Image)
+    .where(Image.id == bindparam("image_id"))
+    .with_for_update(key_share=True)
+    .execution_options(populate_existing=True)
+)
+_BY_TOKEN = select(Annotation).where(Annotation.lease_token == bindparam("token"))
+
+
 def find_task_locked(session: Session, project_id: uuid.UUID, task_id: uuid.UUID) -> AnnotationTask | None:
     """The task as it is in the database now, locked."""
-    return session.scalars(
-        select(AnnotationTask)
-        .where(AnnotationTask.id == task_id, AnnotationTask.project_id == project_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one_or_none()
+    return session.scalar(_TASK_LOCKED, {"task_id": task_id, "project_id": project_id})
 
 
 def get_image_locked(session: Session, image_id: uuid.UUID) -> Image:
     """The image as it is in the database now, locked. Lock its task first, as everybody does."""
-    return session.get_one(Image, image_id, with_for_update={"key_share": True}, populate_existing=True)
+    return session.scalars(_IMAGE_LOCKED, {"image_id": image_id}).one()
 
 
 def free_holder(session: Session, project_id: uuid.UUID, user_id: uuid.UUID, holder: uuid.UUID) -> None:
@@ -213,7 +227,7 @@ _STANDS = (
 
 def find_by_token(session: Session, token: uuid.UUID) -> Annotation | None:
     """The judgement that was sent under a hold."""
-    return session.scalars(select(Annotation).where(Annotation.lease_token == token)).one_or_none()
+    return session.scalar(_BY_TOKEN, {"token": token})
 
 
 def find_latest_of(session: Session, project_id: uuid.UUID, user_id: uuid.UUID) -> Annotation | None:

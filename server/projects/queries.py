@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, distinct, func, select
+from sqlalchemy import bindparam, distinct, func, select
 from sqlalchemy.orm import Session, contains_eager
 
 from server.permissions import Role
@@ -23,12 +23,18 @@ from server.tables import (
     Verdict,
 )
 
+_WITH_ROLE = select(Project, Membership.role).outerjoin(
+    Membership, (Membership.project_id == Project.id) & (Membership.user_id == bindparam("user_id"))
+)
+# Put together once: every request to a project asks this.
+_ONE_WITH_ROLE = _WITH_ROLE.where(Project.id == bindparam("project_id"))
+
 
 def find_with_role(
     session: Session, project_id: uuid.UUID, user_id: uuid.UUID
 ) -> tuple[Project, Role | None] | None:
     """A project with the user's role in it."""
-    row = session.execute(_with_role(user_id).where(Project.id == project_id)).one_or_none()
+    row = session.execute(_ONE_WITH_ROLE, {"user_id": user_id, "project_id": project_id}).one_or_none()
     return (row[0], row[1]) if row else None
 
 
@@ -36,16 +42,10 @@ def list_with_role(
     session: Session, user_id: uuid.UUID, *, everything: bool, limit: int, offset: int
 ) -> list[tuple[Project, Role | None]]:
     """Projects that the user is a member of, or all, newest first."""
-    query = _with_role(user_id).order_by(Project.created_at.desc(), Project.id).limit(limit).offset(offset)
+    query = _WITH_ROLE.order_by(Project.created_at.desc(), Project.id).limit(limit).offset(offset)
     if not everything:
         query = query.where(Membership.role.is_not(None))
-    return [(project, role) for project, role in session.execute(query)]
-
-
-def _with_role(user_id: uuid.UUID) -> Select[Any, Any]:
-    return select(Project, Membership.role).outerjoin(
-        Membership, (Membership.project_id == Project.id) & (Membership.user_id == user_id)
-    )
+    return [(project, role) for project, role in session.execute(query, {"user_id": user_id})]
 
 
 def list_members(session: Session, project_id: uuid.UUID) -> Sequence[Membership]:
