@@ -6,26 +6,24 @@ recognised by name and content, so files that are read twice after a crash chang
 
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import structlog
-from sqlalchemy import text
 
 from server.batches import archives, intake, service
 from server.batches.archives import ArchiveError
 from server.batches.intake import Refused
 from server.batches.recording import record
 from server.batches.spool import Spool
-from server.database import engine_for, session_scope
+from server.database import session_scope
 from server.errors import StorageFull
 from server.jobs import INGEST_BATCH, enqueue
 from server.settings import Settings
 from server.storage import ImageStore
 from server.tables import Batch, Job, JobKind
 from server.work import service as work
+from worker.locks import JobStopped, only_one
 
 logger = structlog.get_logger()
 
@@ -33,37 +31,18 @@ logger = structlog.get_logger()
 RUN_SECONDS = 5.0
 
 
-class _Cancelled(Exception):
-    """Somebody called the job off; what is recorded stays."""
-
-
 def ingest_batch(settings: Settings, batch_id: uuid.UUID, run_seconds: float = RUN_SECONDS) -> None:
     """Unpack waiting archives of the batch, for about ``run_seconds``; then ask to be continued.
 
     A second call at the same time does nothing.
     """
-    with _only_one(settings.database_url, batch_id) as is_ours:
+    with only_one(settings.database_url, "ingest", batch_id) as is_ours:
         if not is_ours:
             return
         with session_scope(settings.database_url) as session:
             job = work.start(session, JobKind.INGEST, batch_id)
         if job is not None:
             _run(_Ingest(settings, batch_id, job, time.monotonic() + run_seconds))
-
-
-@contextmanager
-def _only_one(url: str, batch_id: uuid.UUID) -> Iterator[bool]:
-    """Whether this call is the one that may unpack the batch; the lock goes with the connection."""
-    key = {"key": int.from_bytes(batch_id.bytes[:8], "big", signed=True)}
-    with engine_for(url).connect() as connection:
-        got = bool(connection.execute(text("SELECT pg_try_advisory_lock(:key)"), key).scalar())
-        connection.commit()  # the lock is the connection's; no transaction stays open for it
-        try:
-            yield got
-        finally:
-            if got:
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
-                connection.commit()
 
 
 class _Ingest:
@@ -92,7 +71,7 @@ def _run(ingest: _Ingest) -> None:
             if ingest.is_late:
                 break
         _finish_or_continue(ingest)
-    except _Cancelled:
+    except JobStopped:
         logger.info("ingest_cancelled", batch_id=str(ingest.batch_id))
     except StorageFull as error:
         with session_scope(ingest.url) as session:
@@ -104,7 +83,7 @@ def _waiting(ingest: _Ingest) -> list[Path]:
     """The archives whose upload has been committed; an upload adds to them under the job's lock."""
     with session_scope(ingest.url) as session:
         if work.hold(session, ingest.job_id) is None:
-            raise _Cancelled
+            raise JobStopped
         return ingest.spool.waiting(ingest.batch_id)
 
 
@@ -155,7 +134,7 @@ def _record_slice(ingest: _Ingest, files: intake.Files, written: set[str]) -> No
         record(session, batch, taken, written)
         ingest.done += len(files)
         if not work.heartbeat(session, ingest.job_id, ingest.done):
-            raise _Cancelled
+            raise JobStopped
 
 
 def _report_harmed(ingest: _Ingest, path: Path, error: ArchiveError) -> None:

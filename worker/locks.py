@@ -1,4 +1,4 @@
-"""One run at a time, over all worker processes."""
+"""One run of a job at a time, over all worker processes, and its end before time."""
 
 import uuid
 from collections.abc import Iterator
@@ -7,6 +7,10 @@ from contextlib import contextmanager
 from sqlalchemy import text
 
 from server.database import engine_for
+
+
+class JobStopped(Exception):
+    """Somebody called the job off; what is recorded stays."""
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from server.model_versions import service as versions
 from server.tables import Batch, BatchKind, BatchStatus, JobKind, ModelVersion, Project
 from server.work import service as work
 from worker.engine import Engine, OtherFeatures
-from worker.locks import only_one
+from worker.locks import JobStopped, only_one
 from worker.recognition import rounded
 from worker.untrained import make_untrained
 
@@ -38,10 +38,6 @@ PART = 256
 # Features from which a project without classes gets its first version; fewer at the end of a batch.
 ENOUGH_FOR_A_SPACE = 512
 FIRST = uuid.UUID(int=0)
-
-
-class Cancelled(Exception):
-    """Somebody called the job off; what is recorded stays."""
 
 
 def score_batch(engine: Engine, batch_id: uuid.UUID) -> None:
@@ -110,7 +106,7 @@ def _score_slice(engine: Engine, batch_id: uuid.UUID) -> None:
                 run.after = FIRST
             elif _finish_if_done(run):
                 return
-    except Cancelled:
+    except JobStopped:
         logger.info("scoring_cancelled", batch_id=str(batch_id))
     except OtherFeatures as error:
         logger.warning("version_of_another_device", batch_id=str(batch_id), error=str(error))
@@ -231,7 +227,7 @@ def _record(run: _Run, part: _Part) -> None:
         if version is not None or run.is_labelled:
             run.done += len(image_ids)
         if not work.heartbeat(session, run.job_id, run.done, has_progressed=len(computed) > 0):
-            raise Cancelled
+            raise JobStopped
 
 
 def record_scores(
@@ -289,5 +285,5 @@ def _unreadable_message(count: int) -> str:
     images = "1 image" if count == 1 else f"{count} images"
     return (
         f"{images} could not be read from the image store and have no scores; all others have. "
-        "Restore the missing files and score the batch again, or label these images by eye."
+        "Restore the missing files and let the batch go on from its page, or label these images by eye."
     )

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from annotation_ui.forms import BLANK_IS_NONE
+from annotation_ui.forms import BLANK_IS_NONE, see
 from annotation_ui.pages.overview import jobs_view
 from annotation_ui.pages.shell import shell_of
 from annotation_ui.render import page
@@ -19,7 +19,7 @@ from server.categories import service as categories
 from server.deps import ReadImages, SessionDep, SettingsDep, UploadImages
 from server.model_versions import service as versions
 from server.predictions.flags import Flag
-from server.tables import BatchKind, ItemOutcome
+from server.tables import BatchKind, ItemOutcome, JobState
 
 router = APIRouter(prefix="/projects/{project_id}/batches")
 PAGE = 30
@@ -75,6 +75,7 @@ def show_batch(
     batch_id: uuid.UUID,
     access: ReadImages,
     session: SessionDep,
+    settings: SettingsDep,
     flag: Literal["known", "uncertain", "new"] | None = None,
     category: Annotated[uuid.UUID | None, BLANK_IS_NONE] = None,
     order: Order = Order.ENERGY,
@@ -85,6 +86,7 @@ def show_batch(
     project = access.project
     batch = batches.get_batch(session, project.id, batch_id)
     summary = batches.summary(session, batch)
+    is_at_work = any(job.state is not JobState.FAILED for job in summary.jobs)
     results = batches.list_results(
         session,
         project,
@@ -110,6 +112,8 @@ def show_batch(
         batch=batch,
         summary=summary,
         jobs=jobs_view(session, project, summary.jobs),
+        is_at_work=is_at_work,
+        has_work_left=not is_at_work and batches.has_work_left(session, settings, project, batch),
         results=results,
         counts=counts,
         matching=getattr(counts, flag) if flag else counts.scored,
@@ -126,6 +130,20 @@ def show_batch(
         link=link,
         picture=picture_url,
     )
+
+
+@router.post("/{batch_id}/cancel")
+def cancel_work(batch_id: uuid.UUID, access: UploadImages, session: SessionDep) -> Response:
+    """Call off what runs for a batch; what is recorded stays."""
+    batches.cancel_work(session, batches.get_batch(session, access.project.id, batch_id))
+    return see(f"/projects/{access.project.id}/batches/{batch_id}")
+
+
+@router.post("/{batch_id}/resume")
+def resume(batch_id: uuid.UUID, access: UploadImages, session: SessionDep, settings: SettingsDep) -> Response:
+    """Go on with what has failed or was called off."""
+    batches.resume(session, settings, batches.get_batch(session, access.project.id, batch_id))
+    return see(f"/projects/{access.project.id}/batches/{batch_id}")
 
 
 @router.get("/{batch_id}/report")

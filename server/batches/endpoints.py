@@ -178,6 +178,20 @@ def add_files(
     return _receive(session, settings, store, batch, sent)
 
 
+@router.post("/projects/{project_id}/batches/{batch_id}/cancel")
+def cancel_work(access: UploadImages, batch: BatchDep, session: SessionDep) -> BatchOut:
+    """Call off the unpacking and scoring of a batch; what is recorded stays. ``resume`` goes on."""
+    service.cancel_work(session, batch)
+    return BatchOut.of(service.summary(session, batch))
+
+
+@router.post("/projects/{project_id}/batches/{batch_id}/resume")
+def resume(access: UploadImages, batch: BatchDep, session: SessionDep, settings: SettingsDep) -> BatchOut:
+    """Go on with the unpacking and scoring of a batch that has failed or was called off."""
+    service.resume(session, settings, batch)
+    return BatchOut.of(service.summary(session, batch))
+
+
 def _parse_batch(fields: dict[str, Any]) -> BatchIn:
     try:
         return BatchIn.model_validate(fields)

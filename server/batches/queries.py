@@ -173,6 +173,12 @@ def latest_jobs(session: Session, batch_ids: Collection[uuid.UUID]) -> list[Job]
     )
 
 
+def has_unscored(session: Session, version_id: uuid.UUID, batch_id: uuid.UUID) -> bool:
+    """Whether a batch has images that a version has not scored."""
+    scored = exists().where(Prediction.image_id == Image.id, Prediction.model_version_id == version_id)
+    return bool(session.scalar(select(exists().where(Image.batch_id == batch_id, ~scored))))
+
+
 @dataclass(frozen=True)
 class ScoredImage:
     """An image with what the active version says of it."""

@@ -56,7 +56,7 @@ def start(session: Session, kind: JobKind, target_id: uuid.UUID) -> Job | None:
             session,
             job,
             f"Tried {MAX_ATTEMPTS} times, and each time the worker stopped before any progress. "
-            "The worker's log says why; ask again once that is mended.",
+            "The worker's log says why; mend that, then let the batch go on from its page, or train again.",
         )
         return None
     now = utc_now()

@@ -23,6 +23,8 @@ NEEDED = {
     ("POST", "/batches"): Permission.IMAGE_UPLOAD,
     ("GET", "/batches/{batch_id}"): Permission.IMAGE_READ,
     ("POST", "/batches/{batch_id}/files"): Permission.IMAGE_UPLOAD,
+    ("POST", "/batches/{batch_id}/cancel"): Permission.IMAGE_UPLOAD,
+    ("POST", "/batches/{batch_id}/resume"): Permission.IMAGE_UPLOAD,
     ("GET", "/batches/{batch_id}/items"): Permission.IMAGE_READ,
     ("GET", "/batches/{batch_id}/results"): Permission.IMAGE_READ,
     ("GET", "/images/{image_id}"): Permission.IMAGE_READ,

@@ -14,10 +14,12 @@ from server.accounts import service as accounts
 from server.database import session_scope
 from server.deps import SESSION_COOKIE
 from server.permissions import Role
-from server.tables import Category, CategoryStatus, Job, ModelVersion, Project, User
+from server.tables import Batch, BatchKind, Category, CategoryStatus, Job, ModelVersion, Project, User
 
 MEMBER_PAGES = ["", "/batches", "/batches/new", "/annotate", "/categories", "/models"]
 FORMS = [
+    "/batches/{batch}/cancel",
+    "/batches/{batch}/resume",
     "/models/train",
     "/models/{version}/activate",
     "/categories",
@@ -51,7 +53,9 @@ class Enter:
 
 def address(scene: Scene, path: str) -> str:
     """A form's address with the scene's ids."""
-    return scene.home + path.format(version=scene.version_id, category=scene.category_id)
+    return scene.home + path.format(
+        batch=scene.batch_id, version=scene.version_id, category=scene.category_id
+    )
 
 
 class TestWhoMay:
@@ -238,6 +242,18 @@ class TestForms:
             client.post(f"{page}/status", data={"status": status})
             with session_scope(scene.settings.database_url) as session:
                 assert session.get_one(Category, scene.category_id).status is status
+
+    def test_work_for_a_batch_is_asked_for_and_called_off(self, enter: Enter, scene: Scene) -> None:
+        with session_scope(scene.settings.database_url) as session:
+            batch = Batch(
+                id=uuid.uuid4(), project_id=scene.project_id, name="Night trap", kind=BatchKind.UNLABELLED
+            )
+            session.add(batch)
+        client, page = enter(), f"{scene.home}/batches/{batch.id}"
+        assert client.post(f"{page}/resume").headers["location"] == page
+        assert f'action="{page}/cancel"' in client.get(page).text
+        assert client.post(f"{page}/cancel").headers["location"] == page
+        assert f'action="{page}/cancel"' not in client.get(page).text
 
     def test_training_is_asked_for_once(self, enter: Enter, scene: Scene) -> None:
         client, page = enter(), f"{scene.home}/models"

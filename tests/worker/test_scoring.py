@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import String, func, literal_column, select
 from world import World, noise
 
+from server.batches.service import resume
 from server.database import session_scope
 from server.exploration import queries
 from server.exploration.priorities import ReasonKind
@@ -25,7 +26,7 @@ from server.tables import (
     Verdict,
     VersionStatus,
 )
-from server.work.service import MAX_ATTEMPTS
+from server.work.service import MAX_ATTEMPTS, fail
 from worker import scoring
 
 
@@ -233,3 +234,18 @@ class TestTrouble:
         world.work()
 
         assert world.rows(select(Prediction.image_id).where(Prediction.batch_id == batch_id)) == []
+
+    def test_a_batch_that_failed_goes_on_when_somebody_asks(self, world: World) -> None:
+        batch_id = world.batch()
+        images = world.look_alikes(batch_id, 1, 5)
+        world.lose_messages()
+        with session_scope(world.engine.url) as session:
+            job = session.scalars(select(Job).where(Job.target_id == batch_id)).one()
+            fail(session, job, "The worker died.")
+
+        with session_scope(world.engine.url) as session:
+            resume(session, world.engine.settings, session.get_one(Batch, batch_id))
+        world.work()
+
+        assert set(world.predictions) == set(images)
+        assert world.job(batch_id).state is JobState.DONE
