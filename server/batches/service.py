@@ -225,17 +225,18 @@ def request_scores(session: Session, batch: Batch) -> None:
 def cancel_work(session: Session, batch: Batch) -> None:
     """Call off the unpacking and scoring of a batch. What is recorded stays; ``resume`` goes on with the
     rest."""
-    for kind in (JobKind.INGEST, JobKind.SCORE):
+    # In the order in which an upload and the unpacking worker lock them.
+    for kind in (JobKind.SCORE, JobKind.INGEST):
         if job := work.find_unfinished(session, kind, batch.id, lock=True):
             work.cancel(session, job)
 
 
 def resume(session: Session, settings: Settings, batch: Batch) -> None:
     """Go on with what has failed or was called off: archives that wait, and images without scores."""
+    request_scores(session, batch)
     if Spool(settings.home).waiting(batch.id):
         work.request_job(session, JobKind.INGEST, batch.project_id, batch.id)
         enqueue(session, INGEST_BATCH, str(batch.id))
-    request_scores(session, batch)
 
 
 def has_work_left(session: Session, settings: Settings, project: Project, batch: Batch) -> bool:
