@@ -12,9 +12,9 @@ from annotation_ui.pages.overview import jobs_view
 from annotation_ui.pages.shell import shell_of
 from annotation_ui.render import page
 from annotation_ui.views import FlagCounts, longest_of, result_sentence
+from server.addresses import picture_url
 from server.batches import service as batches
 from server.batches.queries import Order
-from server.batches.schemas import picture_url
 from server.categories import service as categories
 from server.deps import ReadImages, SessionDep, SettingsDep, UploadImages
 from server.model_versions import service as versions
@@ -128,7 +128,7 @@ def show_batch(
         orders=Order,
         after=after,
         link=link,
-        picture=picture_url,
+        picture=lambda image, size: picture_url(image.project_id, image.id, size),
     )
 
 

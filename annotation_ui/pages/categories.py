@@ -12,8 +12,9 @@ from annotation_ui.pages.shell import shell_of
 from annotation_ui.render import page
 from annotation_ui.views import history_line, longest_of, tail
 from server import audit
+from server.addresses import picture_url
 from server.categories import service as categories
-from server.categories.check import NameQuestion, thumb_url
+from server.categories.check import NameQuestion
 from server.categories.queries import Order
 from server.categories.schemas import CategoryOut
 from server.deps import ChangeCategories, ProjectAccess, ProposeCategories, ReadImages, SessionDep
@@ -131,7 +132,7 @@ def _category(
             history_line(row)
             for row in audit.list_entries(session, project.id, subject_id=category.id, limit=30)
         ],
-        thumb=lambda image_id: thumb_url(project.id, image_id),
+        thumb=lambda image_id: picture_url(project.id, image_id, "thumb"),
         error=error.message if error else None,
         typed={"name": category.name, "alias": "", **typed},
         editing=next(iter(typed), None),

@@ -5,16 +5,9 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from server.addresses import picture_url, picture_urls
 from server.annotations.reasons import sentence
 from server.predictions.flags import flag_of
-
-API = "/api/v1"
-
-
-def image_urls(project_id: uuid.UUID, image_id: uuid.UUID | str) -> dict[str, str]:
-    """Addresses of the re-encoded pictures of an image."""
-    base = f"{API}/projects/{project_id}/images/{image_id}"
-    return {"thumb_url": f"{base}/thumb", "display_url": f"{base}/display"}
 
 
 def card(project_id: uuid.UUID, row: Row[Any]) -> dict[str, Any]:
@@ -32,7 +25,7 @@ def card(project_id: uuid.UUID, row: Row[Any]) -> dict[str, Any]:
             "batch_name": row.batch_name,
             "width": row.width,
             "height": row.height,
-            **image_urls(project_id, row.image_id),
+            **picture_urls(project_id, row.image_id),
         },
         "flag": flag_of(row.unknown_score, row.is_known),
         "reason": {**reason, "sentence": sentence(reason)},
@@ -66,7 +59,7 @@ def _suggestions(project_id: uuid.UUID, row: Row[Any]) -> list[dict[str, Any]]:
             "usual_limit": found["usual_limit"],
             "probability": probabilities.get(found["category_id"]),
             "exemplar_url": found["exemplar_image_id"]
-            and image_urls(project_id, found["exemplar_image_id"])["thumb_url"],
+            and picture_url(project_id, found["exemplar_image_id"], "thumb"),
         }
         for found in row.suggestions or ()
     ]

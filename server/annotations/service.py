@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy import func
 from sqlalchemy.orm import Session
 
+from server.addresses import picture_urls
 from server.annotations import queries
-from server.annotations.cards import card, image_urls
+from server.annotations.cards import card
 from server.annotations.consensus import Label, label_of
 from server.annotations.labels import apply_label, opinions_of, record_labels, update_memory
 from server.categories import service as categories
@@ -119,7 +120,7 @@ def claim_next(
         "held_by_others": outlook.held_by_others,
         "skipped_again": is_skipped,
         "upcoming": [
-            {"image_id": str(image_id), **image_urls(project.id, image_id)} for image_id in outlook.upcoming
+            {"image_id": str(image_id), **picture_urls(project.id, image_id)} for image_id in outlook.upcoming
         ],
     }
 

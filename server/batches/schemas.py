@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from server.addresses import picture_url
 from server.batches.service import BatchSummary, Receipt, Result, Results, Unpacking
 from server.predictions.flags import Flag
 from server.tables import BatchItem, BatchKind, BatchStatus, Image, ItemOutcome, Verdict
@@ -166,8 +167,8 @@ class ResultOut(BaseModel):
             name=image.name,
             width=image.width,
             height=image.height,
-            thumb_url=picture_url(image, "thumb"),
-            display_url=picture_url(image, "display"),
+            thumb_url=picture_url(image.project_id, image.id, "thumb"),
+            display_url=picture_url(image.project_id, image.id, "display"),
             verdict=image.verdict,
             label=result.label,
             flag=result.flag,
@@ -238,15 +239,10 @@ class ImageOut(BaseModel):
             width=image.width,
             height=image.height,
             created_at=image.created_at,
-            thumb_url=picture_url(image, "thumb"),
-            display_url=picture_url(image, "display"),
+            thumb_url=picture_url(image.project_id, image.id, "thumb"),
+            display_url=picture_url(image.project_id, image.id, "display"),
             verdict=image.verdict,
             category_id=image.category_id,
             label=label,
             prediction=ResultOut.of(result) if result else None,
         )
-
-
-def picture_url(image: Image, size: str) -> str:
-    """Where a browser gets the picture as ``thumb`` or as ``display``."""
-    return f"/api/v1/projects/{image.project_id}/images/{image.id}/{size}"

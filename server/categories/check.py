@@ -4,6 +4,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from server.addresses import picture_url
 from server.categories.naming import Marks, TextMatch
 from server.categories.verdicts import PictureMatch, Verdict
 from server.errors import Conflict
@@ -60,7 +61,9 @@ class NameCheck:
             "name": candidate.name,
             "alias_matched": candidate.alias_matched,
             "count": candidate.count,
-            "exemplar_urls": [thumb_url(self.project_id, image) for image in candidate.exemplar_ids],
+            "exemplar_urls": [
+                picture_url(self.project_id, image, "thumb") for image in candidate.exemplar_ids
+            ],
             "text_distance": candidate.text.distance,
             "text_note": candidate.text.note,
             "picture_distance": picture and picture.distance,
@@ -95,8 +98,3 @@ _QUESTIONS = {
 
 def _first(check: NameCheck) -> str:
     return check.candidates[0].name if check.candidates else ""
-
-
-def thumb_url(project_id: uuid.UUID, image_id: uuid.UUID) -> str:
-    """Where a browser gets a small picture of an image."""
-    return f"/api/v1/projects/{project_id}/images/{image_id}/thumb"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.categories.check import thumb_url
+from server.addresses import picture_url
 from server.categories.service import Bin, CategoryPage, CategorySummary
 from server.categories.verdicts import Verdict
 from server.tables import AliasKind, CategoryStatus
@@ -78,7 +78,7 @@ class CategoryOut(BaseModel):
             live_at=category.live_at,
             first_label_at=summary.first_label_at,
             live_seconds=summary.live_seconds,
-            exemplar_url=thumb_url(category.project_id, exemplar) if exemplar else None,
+            exemplar_url=picture_url(category.project_id, exemplar, "thumb") if exemplar else None,
         )
 
 
