@@ -8,18 +8,19 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from annotation_ui.forms import BLANK_IS_NONE, see
-from annotation_ui.pages.overview import jobs_view
 from annotation_ui.pages.shell import shell_of
 from annotation_ui.render import page
-from annotation_ui.views import FlagCounts, longest_of, result_sentence
+from annotation_ui.views import FlagCounts, JobView, job_view, longest_of, result_sentence
 from server.addresses import picture_url
 from server.batches import service as batches
 from server.batches.queries import Order
+from server.batches.service import BatchSummary
 from server.categories import service as categories
 from server.deps import ReadImages, SessionDep, SettingsDep, UploadImages
 from server.model_versions import service as versions
 from server.predictions.flags import Flag
 from server.tables import BatchKind, ItemOutcome, JobState
+from server.tables.base import utc_now
 
 router = APIRouter(prefix="/projects/{project_id}/batches")
 PAGE = 30
@@ -34,19 +35,22 @@ def show_batches(
     """All acts of adding, newest first."""
     project = access.project
     found = batches.list_batches(session, project.id, offset=offset, limit=PAGE + 1)
-    rows = [
-        (summary, FlagCounts.of(batches.count_flags(session, project, summary.batch)))
-        for summary in found[:PAGE]
-    ]
+    counts = batches.count_flags(session, project, [summary.batch.id for summary in found[:PAGE]])
+    rows = [(summary, FlagCounts.of(counts[summary.batch.id])) for summary in found[:PAGE]]
     return page(
         "batches.html",
         shell=shell_of(session, access),
         rows=rows,
-        jobs_of={row.batch.id: jobs_view(session, project, row.jobs) for row, _ in rows},
+        jobs_of={row.batch.id: _jobs_of(row) for row, _ in rows},
         page_size=PAGE,
         offset=offset,
         next_offset=offset + PAGE if len(found) > PAGE else None,
     )
+
+
+def _jobs_of(summary: BatchSummary) -> list[JobView]:
+    now = utc_now()
+    return [job_view(job, {summary.batch.id: summary.batch.name}, now) for job in summary.jobs]
 
 
 @router.get("/new")
@@ -111,7 +115,7 @@ def show_batch(
         shell=shell_of(session, access),
         batch=batch,
         summary=summary,
-        jobs=jobs_view(session, project, summary.jobs),
+        jobs=_jobs_of(summary),
         is_at_work=is_at_work,
         has_work_left=not is_at_work and batches.has_work_left(session, settings, project, batch),
         results=results,

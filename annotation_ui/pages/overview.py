@@ -31,16 +31,14 @@ def show_overview(access: ReadImages, session: SessionDep) -> Response:
     found = categories.list_found_since(session, project, days=7, limit=500)
     version = versions.find_active(session, project.id)
     latest = batches.list_batches(session, project.id, limit=LATEST_BATCHES)
+    counts = batches.count_flags(session, project, [summary.batch.id for summary in latest])
     return page(
         "overview.html",
         shell=shell_of(session, access),
         project=project,
         queue=annotations.summarise(session, project, access.user),
         jobs=running_jobs(session, project),
-        batches=[
-            (summary, FlagCounts.of(batches.count_flags(session, project, summary.batch)))
-            for summary in latest
-        ],
+        batches=[(summary, FlagCounts.of(counts[summary.batch.id])) for summary in latest],
         found=[CategoryOut.of(summary) for summary in found[:FOUND_SHOWN]],
         found_count=len(found),
         version=version,
@@ -57,10 +55,10 @@ def running_jobs(session: Session, project: Project) -> list[JobView]:
 def jobs_view(session: Session, project: Project, jobs: Sequence[Job]) -> list[JobView]:
     """Jobs with the names of what they are about."""
     now = utc_now()
-    names = {}
+    of_batches = {job.target_id for job in jobs if job.kind in (JobKind.INGEST, JobKind.SCORE)}
+    names = batches.names_of(session, project.id, of_batches) if of_batches else {}
     for job in jobs:
-        if job.kind in (JobKind.INGEST, JobKind.SCORE):
-            names[job.target_id] = batches.get_batch(session, project.id, job.target_id).name
-        elif job.kind is JobKind.TRAIN:
+        # One training runs at a time.
+        if job.kind is JobKind.TRAIN:
             names[job.target_id] = f"v{versions.get_version(session, project.id, job.target_id).number}"
     return [job_view(job, names, now) for job in jobs]

@@ -24,6 +24,8 @@ from server.tables import (
     User,
 )
 
+FLAGS = (Flag.KNOWN, Flag.UNCERTAIN, Flag.NEW)
+
 
 @dataclass(frozen=True)
 class ImageRef:
@@ -40,6 +42,16 @@ def find_batch(session: Session, project_id: uuid.UUID, batch_id: uuid.UUID) -> 
     return session.scalars(
         select(Batch).where(Batch.id == batch_id, Batch.project_id == project_id)
     ).one_or_none()
+
+
+def batch_names(
+    session: Session, project_id: uuid.UUID, batch_ids: Collection[uuid.UUID]
+) -> dict[uuid.UUID, str]:
+    """Names of the project's batches by id."""
+    rows = session.execute(
+        select(Batch.id, Batch.name).where(Batch.id.in_(batch_ids), Batch.project_id == project_id)
+    )
+    return dict(rows.all())
 
 
 def lock_report(session: Session, batch_id: uuid.UUID) -> None:
@@ -173,6 +185,11 @@ def latest_jobs(session: Session, batch_ids: Collection[uuid.UUID]) -> list[Job]
     )
 
 
+def known_batches(session: Session, batch_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of the batches that are there."""
+    return set(session.scalars(select(Batch.id).where(Batch.id.in_(batch_ids))))
+
+
 def has_unscored(session: Session, version_id: uuid.UUID, batch_id: uuid.UUID) -> bool:
     """Whether a batch has images that a version has not scored."""
     scored = exists().where(Prediction.image_id == Image.id, Prediction.model_version_id == version_id)
@@ -238,17 +255,23 @@ def list_results(
 
 
 def count_flags(
-    session: Session, version_id: uuid.UUID, batch_id: uuid.UUID, category_id: uuid.UUID | None = None
-) -> dict[Flag, int]:
-    """Number of images by flag, of all or of those whose most probable category is this one."""
-    flags = (Flag.KNOWN, Flag.UNCERTAIN, Flag.NEW)
-    statement = select(*(func.count().filter(_is_flagged(flag)) for flag in flags)).where(
-        Prediction.model_version_id == version_id, Prediction.batch_id == batch_id
+    session: Session,
+    version_id: uuid.UUID,
+    batch_ids: Collection[uuid.UUID],
+    category_id: uuid.UUID | None = None,
+) -> dict[uuid.UUID, dict[Flag, int]]:
+    """Number of images by flag, by batch; of all or of those whose most probable category is this one."""
+    counts = {batch_id: dict.fromkeys(FLAGS, 0) for batch_id in batch_ids}
+    statement = (
+        select(Prediction.batch_id, *(func.count().filter(_is_flagged(flag)) for flag in FLAGS))
+        .where(Prediction.model_version_id == version_id, Prediction.batch_id.in_(batch_ids))
+        .group_by(Prediction.batch_id)
     )
     if category_id is not None:
         statement = statement.where(Prediction.category_id == category_id)
-    row = session.execute(statement).one()
-    return dict(zip(flags, row, strict=True))
+    for batch_id, *numbers in session.execute(statement):
+        counts[batch_id] = dict(zip(FLAGS, numbers, strict=True))
+    return counts
 
 
 def find_prediction(session: Session, version_id: uuid.UUID, image_id: uuid.UUID) -> Prediction | None:

@@ -1,9 +1,9 @@
 """Batches: what is sent is validated, stored, recorded and enqueued, in that order."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -34,6 +34,8 @@ from server.tables import (
 )
 from server.tables.base import utc_now
 from server.work import service as work
+
+UPLOAD_ENDS_WITHIN = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,13 @@ def get_batch(session: Session, project_id: uuid.UUID, batch_id: uuid.UUID) -> B
     if batch is None:
         raise NotFound("This project has no such batch.")
     return batch
+
+
+def names_of(
+    session: Session, project_id: uuid.UUID, batch_ids: Collection[uuid.UUID]
+) -> dict[uuid.UUID, str]:
+    """Names of those of the batches that are this project's."""
+    return queries.batch_names(session, project_id, batch_ids)
 
 
 def get_image(session: Session, project_id: uuid.UUID, image_id: uuid.UUID) -> Image:
@@ -247,6 +256,19 @@ def has_work_left(session: Session, settings: Settings, project: Project, batch:
     return version_id is not None and queries.has_unscored(session, version_id, batch.id)
 
 
+def sweep_spool(session: Session, settings: Settings) -> int:
+    """Remove archives of uploads that never came to their end: a day later their batch is still not there.
+
+    Returns how many batches that were to be.
+    """
+    spool = Spool(settings.home)
+    old = spool.list_untouched(utc_now() - UPLOAD_ENDS_WITHIN)
+    lost = set(old) - queries.known_batches(session, old) if old else set()
+    for batch_id in lost:
+        spool.drop(batch_id)
+    return len(lost)
+
+
 # --- reading -------------------------------------------------------------------------------------------
 
 
@@ -341,22 +363,24 @@ def list_results(
     images = queries.count_images(session, batch.id)
     version_id = project.active_version_id
     if version_id is None:
-        return Results([], dict.fromkeys((Flag.KNOWN, Flag.UNCERTAIN, Flag.NEW), 0), images, None)
+        return Results([], dict.fromkeys(queries.FLAGS, 0), images, None)
     last = _parse_cursor(after, order) if after else None
     rows = queries.list_results(
         session, version_id, batch.id, flag, order, category_id=category_id, after=last, limit=limit + 1
     )
     shown = rows[:limit]
     more = _cursor(shown[-1], order) if len(rows) > limit else None
-    counts = queries.count_flags(session, version_id, batch.id, category_id)
+    counts = queries.count_flags(session, version_id, [batch.id], category_id)[batch.id]
     return Results(_with_names(session, shown), counts, images, more)
 
 
-def count_flags(session: Session, project: Project, batch: Batch) -> dict[Flag, int]:
-    """How the batch divides into known, uncertain and new under the active version."""
+def count_flags(
+    session: Session, project: Project, batch_ids: Collection[uuid.UUID]
+) -> dict[uuid.UUID, dict[Flag, int]]:
+    """How batches divide into known, uncertain and new under the active version."""
     if project.active_version_id is None:
-        return dict.fromkeys((Flag.KNOWN, Flag.UNCERTAIN, Flag.NEW), 0)
-    return queries.count_flags(session, project.active_version_id, batch.id)
+        return {batch_id: dict.fromkeys(queries.FLAGS, 0) for batch_id in batch_ids}
+    return queries.count_flags(session, project.active_version_id, batch_ids)
 
 
 def get_result(session: Session, project: Project, image: Image) -> Result | None:

@@ -642,6 +642,25 @@ def test_the_number_of_statements_does_not_grow_with_the_number_of_files(uploade
     assert statements("few", 3) == statements("many", 60)
 
 
+@pytest.mark.parametrize("page", ["/batches", ""])
+def test_the_number_of_statements_of_a_page_does_not_grow_with_the_number_of_batches(
+    uploader, settings, scored, page
+):
+    def statements() -> int:
+        seen = []
+        engine = engine_for(settings.database_url)
+        event.listen(engine, "before_cursor_execute", note := lambda *_: seen.append(1))
+        answer = uploader.client.get(f"/projects/{uploader.project_id}{page}", headers=uploader.headers)
+        event.remove(engine, "before_cursor_execute", note)
+        assert answer.status_code == 200
+        return len(seen)
+
+    few = statements()
+    for number in range(3):
+        uploader.post("/batches", {"a.png": picture(20 + number)})
+    assert statements() == few
+
+
 def test_every_stored_image_has_its_file(uploader, settings):
     uploader.upload({"x.zip": pack({f"{number}.png": picture(number) for number in range(70)})})
     store = ImageStore(settings.images_folder)
