@@ -5,6 +5,7 @@ import uuid
 import structlog
 
 from server.annotations import service as annotations
+from server.batches import service as batches
 from server.database import session_scope
 from server.exploration.memory import list_outdated_memories
 from server.exploration.queries import list_to_rescore
@@ -26,8 +27,8 @@ EVERYTHING = uuid.UUID(int=0)
 
 def reconcile(engine: Engine) -> None:
     """Free expired holds, and ask again for jobs that have fallen silent, for memories whose images have
-    changed and for queues whose order is out of date. One run at a time; all it asks for is harmless when
-    asked twice."""
+    changed and for queues whose order is out of date; remove what lost uploads have left. One run at a time;
+    all it asks for is harmless when asked twice."""
     with only_one(engine.url, "reconcile", EVERYTHING) as is_ours:
         if not is_ours:
             return
@@ -43,11 +44,13 @@ def reconcile(engine: Engine) -> None:
             lagging = list_to_rescore(session)
             for project_id in lagging:
                 enqueue(session, RESCORE, str(project_id))
-        if freed or stale or outdated or lagging:
+            swept = batches.sweep_spool(session, engine.settings)
+        if freed or stale or outdated or lagging or swept:
             logger.info(
                 "reconciled",
                 freed_holds=freed,
                 jobs=len(stale),
                 memories=len(outdated),
                 queues=len(lagging),
+                lost_uploads=swept,
             )

@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 import uuid
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +35,18 @@ class Spool:
     def waiting(self, batch_id: uuid.UUID) -> list[Path]:
         """The batch's archives in the order in which they came."""
         return sorted((self._folder / str(batch_id)).glob("*.zip"))
+
+    def list_untouched(self, since: datetime) -> list[uuid.UUID]:
+        """Batches to whose line nothing has come, and from which nothing has gone, since then."""
+        return [
+            uuid.UUID(folder.name)
+            for folder in self._folder.glob("*-*-*-*-*")
+            if folder.stat().st_mtime < since.timestamp()
+        ]
+
+    def drop(self, batch_id: uuid.UUID) -> None:
+        """Forget the batch's line with all that is in it."""
+        shutil.rmtree(self._folder / str(batch_id), ignore_errors=True)
 
     def position(self, path: Path) -> int:
         """How many of the archive's files have been recorded."""

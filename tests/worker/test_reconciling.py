@@ -1,12 +1,16 @@
 """What a lost broker or a dead worker dropped is done all the same."""
 
+import os
+import time
 import uuid
 from datetime import timedelta
+from io import BytesIO
 
 import pytest
 from sqlalchemy import select, update
 from world import World
 
+from server.batches.spool import Spool
 from server.database import session_scope
 from server.exploration.queries import list_to_rescore, mark_scored
 from server.projects import service as projects
@@ -182,6 +186,24 @@ class TestHolds:
         reconcile(world.engine)
 
         assert world.queue[image].state is TaskState.OPEN
+
+
+class TestLostUploads:
+    @pytest.mark.parametrize(
+        ("days", "has_batch", "is_kept"), [(2, False, False), (2, True, True), (0, False, True)]
+    )
+    def test_archives_of_a_batch_that_never_came_are_removed_a_day_later(
+        self, world: World, days: int, has_batch: bool, is_kept: bool
+    ) -> None:
+        spool = Spool(world.engine.settings.home)
+        batch_id = world.batch() if has_batch else uuid.uuid4()
+        archive = spool.add(batch_id, BytesIO(b"PK"))
+        then = time.time() - days * 86_400
+        os.utime(archive.parent, (then, then))
+
+        reconcile(world.engine)
+
+        assert archive.exists() is is_kept
 
 
 class TestGivingUp:
