@@ -17,8 +17,8 @@ from server.batches.names import clean_name, is_clutter
 GIB = 1024**3
 # Entries of a directory for one file in it: the file itself, its macOS companion and a folder.
 ENTRIES_PER_MEMBER = 3
-# Bytes of one entry: its fixed part, and room for its name and extra fields.
-ENTRY_BYTES = 512
+# Bytes of one entry on average: its fixed part, and room for its name and extra fields.
+ENTRY_BYTES = 256
 # Photographs hardly shrink in a zip; this much beyond them is a bomb, not a set of pictures.
 MAX_UNPACKED_RATIO = 100
 ALWAYS_UNPACKED = GIB
