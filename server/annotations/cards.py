@@ -27,7 +27,7 @@ def card(project_id: uuid.UUID, row: Row[Any]) -> dict[str, Any]:
             "height": row.height,
             **picture_urls(project_id, row.image_id),
         },
-        "flag": flag_of(row.unknown_score, row.is_known),
+        "flag": flag_of(row.unknown_score),
         "reason": {**reason, "sentence": sentence(reason)},
         "scores": _scores(row),
         "suggestions": _suggestions(project_id, row),

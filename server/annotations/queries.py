@@ -13,6 +13,7 @@ from sqlalchemy import Row, TextClause, bindparam, exists, func, select, text, u
 from sqlalchemy.orm import Session, aliased
 
 from server.annotations.consensus import Label
+from server.predictions.flags import Flag, is_flagged
 from server.tables import (
     Annotation,
     AnnotationTask,
@@ -101,7 +102,7 @@ _CARD = text(f"""
     SELECT t.id, t.lease_token, t.lease_expires_at, t.is_control, t.reason,
            EXTRACT(epoch FROM t.lease_expires_at - now())::float AS seconds_left,
            i.id AS image_id, i.name AS image_name, i.width, i.height, b.id AS batch_id, b.name AS batch_name,
-           v.number AS version_number, p.memory_revision, p.is_known, p.unknown_score, p.openness,
+           v.number AS version_number, p.memory_revision, p.unknown_score, p.openness,
            p.informativeness, p.free_energy, p.top, n.name AS nearest_name,
            (SELECT jsonb_agg(s ORDER BY s.distance) FROM (
                 SELECT c.id AS category_id, c.name, m.count, m.usual_limit, m.exemplar_image_id,
@@ -297,16 +298,14 @@ def has_images(session: Session, category_id: uuid.UUID) -> bool:
     return bool(session.scalar(select(exists().where(Image.category_id == category_id))))
 
 
-def count_queue(
-    session: Session, project_id: uuid.UUID, *, new_from: float, known_below: float
-) -> Row[int, int, int]:
-    """Waiting images by flag under the active version, and how many are held."""
+def count_queue(session: Session, project_id: uuid.UUID) -> Row[int, int, int]:
+    """Waiting images: how many, and of these the new and the uncertain ones under the active version."""
     score = Prediction.unknown_score
     statement = (
         select(
             func.count().label("waiting"),
-            func.count().filter(score >= new_from).label("new"),
-            func.count().filter(score < new_from, score >= known_below).label("uncertain"),
+            func.count().filter(is_flagged(Flag.NEW, score)).label("new"),
+            func.count().filter(is_flagged(Flag.UNCERTAIN, score)).label("uncertain"),
         )
         .select_from(AnnotationTask)
         .outerjoin(

@@ -1,27 +1,18 @@
-"""The annotation loop: hold an image, answer it, take the answer back.
-
-A *hold* is a row's lease: owner, token, expiry. The token travels with the answer, so an answer that is
-sent twice is stored once, and one that comes too late is recognised. A hold that has run out still counts
-as long as nobody else has taken the image since.
-"""
+"""The annotation loop: hold an image (see ``holds``), answer it, take the answer back."""
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func
 from sqlalchemy.orm import Session
 
-from server.addresses import picture_urls
-from server.annotations import queries
-from server.annotations.cards import card
+from server.annotations import holds, queries
 from server.annotations.consensus import Label, label_of
+from server.annotations.holds import Hold, claim_next, free_expired, get_held, release, renew, skip
 from server.annotations.labels import apply_label, opinions_of, record_labels, update_memory
 from server.categories import service as categories
 from server.categories.naming import key_of
-from server.errors import Conflict, InvalidInput, NotFound
-from server.predictions.flags import BAND, CUT
+from server.errors import Conflict, InvalidInput
 from server.tables import (
     Annotation,
     AnnotationTask,
@@ -86,76 +77,6 @@ class Receipt:
     holder: uuid.UUID | None = None
 
 
-@dataclass(frozen=True)
-class Hold:
-    """Until when an image is held."""
-
-    expires_at: datetime | None
-    seconds_left: float
-
-
-def claim_next(
-    session: Session, project: Project, user: User, holder: uuid.UUID | None, *, durable: bool = False
-) -> dict[str, Any]:
-    """Hold the image that is asked next, as JSON for the page.
-
-    A ``holder`` (a tab, a program) that holds an image gets the same one again, its time renewed. Who has
-    skipped all that is left gets it again, and ``skipped_again`` says so. ``durable`` keeps the disk flush
-    of the commit, for a transaction that holds an answer too.
-    """
-    queries.prepare_claim(session, project.id, durable=durable, holder=holder)
-    lease = {
-        "project_id": project.id,
-        "user_id": user.id,
-        "holder": holder,
-        "token": uuid.uuid4(),
-        "hold_seconds": project.hold_seconds,
-    }
-    task_id, is_skipped = _hold_next(session, lease)
-    outlook = queries.get_outlook(session, project.id, user.id)
-    return {
-        "task": _card(session, project.id, task_id) if task_id else None,
-        "waiting": outlook.waiting,
-        "waiting_is_more": outlook.waiting == queries.WAITING_CAP,
-        "held_by_others": outlook.held_by_others,
-        "skipped_again": is_skipped,
-        "upcoming": [
-            {"image_id": str(image_id), **picture_urls(project.id, image_id)} for image_id in outlook.upcoming
-        ],
-    }
-
-
-def _hold_next(session: Session, lease: dict[str, Any]) -> tuple[uuid.UUID | None, bool]:
-    """The task that is held now, and whether its holder had skipped it before."""
-    if lease["holder"] and (task_id := queries.execute_claim(session, queries.RENEW_OF_HOLDER, **lease)):
-        return task_id, False
-    for statement in (queries.CLAIM_HEAD, queries.CLAIM_EXPIRED):
-        if task_id := queries.execute_claim(session, statement, **lease):
-            return task_id, False
-    task_id = queries.execute_claim(session, queries.CLAIM_SKIPPED, **lease)
-    return task_id, task_id is not None
-
-
-def _card(session: Session, project_id: uuid.UUID, task_id: uuid.UUID) -> dict[str, Any]:
-    """A held task as the page shows it, with the present memory behind its suggestions."""
-    row = queries.find_card(session, project_id, task_id)
-    if row is None:
-        raise _no_task()
-    return card(project_id, row)
-
-
-def get_held(session: Session, project: Project, user: User, task_id: uuid.UUID) -> dict[str, Any]:
-    """An image that this person holds, as JSON for the page.
-
-    Raises:
-        NotFound: the person does not hold it; tokens of others stay with them.
-    """
-    task = queries.find_task(session, project.id, task_id)
-    if task is None or task.state is not TaskState.LEASED or task.lease_owner_id != user.id:
-        raise NotFound("You do not hold such an image in this project.")
-    return _card(session, project.id, task_id)
-
-
 def submit(
     session: Session,
     project: Project,
@@ -171,11 +92,11 @@ def submit(
         Conflict: ``already-answered``: this hold has brought another answer before.
         InvalidInput: the category is not there, or the name cannot be one.
     """
-    task = _locked_task(session, project.id, task_id)
+    task = holds.lock_task(session, project.id, task_id)
     image = queries.get_image_locked(session, task.image_id)
     if earlier := queries.find_by_token(session, token):
         return _repeat(session, project, task, earlier, user, answer)
-    if not _is_holder(task, user, token):
+    if not holds.is_holder(task, user, token):
         return _second_opinion(session, project, task, user, token, answer)
     category, is_created = _category_for(session, project, user, image, answer)
     label = _label(answer, category, is_created=is_created)
@@ -296,54 +217,6 @@ def _is_same(
     return (named.name_key if named else key_of(answer.name)) == category.name_key
 
 
-def _is_holder(task: AnnotationTask, user: User, token: uuid.UUID) -> bool:
-    """Whether the image is still this person's: nobody has taken it since, even if the time is over."""
-    return task.state is not TaskState.DONE and task.lease_owner_id == user.id and task.lease_token == token
-
-
-def skip(
-    session: Session, project: Project, user: User, task_id: uuid.UUID, token: uuid.UUID
-) -> uuid.UUID | None:
-    """Pass an image on to others; it comes back to this person only when nothing else is left.
-
-    Returns who held it, for the next claim.
-    """
-    task = _locked_task(session, project.id, task_id)
-    queries.add_skip(session, task.id, user.id)
-    return _give_back(session, task, user, token)
-
-
-def release(session: Session, project: Project, user: User, task_id: uuid.UUID, token: uuid.UUID) -> None:
-    """Give an image back unanswered. Nothing happens where it is not held any more."""
-    _give_back(session, _locked_task(session, project.id, task_id), user, token)
-
-
-def _give_back(session: Session, task: AnnotationTask, user: User, token: uuid.UUID) -> uuid.UUID | None:
-    if not _is_holder(task, user, token):
-        return None
-    task.state = TaskState.OPEN
-    session.flush()
-    return task.lease_holder
-
-
-def renew(session: Session, project: Project, user: User, task_id: uuid.UUID, token: uuid.UUID) -> Hold:
-    """Hold the image for the full time from now on.
-
-    Raises:
-        Conflict: ``hold-lost``: somebody else has it by now, or it is answered.
-    """
-    task = _locked_task(session, project.id, task_id)
-    if not _is_holder(task, user, token):
-        raise Conflict(
-            "This image is not yours any more: the hold ran out and somebody else has it, or it is "
-            "answered. Go on with the next one.",
-            code="hold-lost",
-        )
-    _hold(task, user, token, task.lease_holder, project.hold_seconds)
-    session.flush()
-    return Hold(task.lease_expires_at, project.hold_seconds)
-
-
 def undo(session: Session, project: Project, user: User, holder: uuid.UUID | None) -> dict[str, Any]:
     """Withdraw the person's latest answer that stands and hold its image again, as JSON for the page.
 
@@ -359,7 +232,7 @@ def undo(session: Session, project: Project, user: User, holder: uuid.UUID | Non
         raise Conflict("There is no answer of yours left to undo.", code="nothing-to-undo")
     if holder is not None:
         queries.free_holder(session, project.id, user.id, holder)
-    task = _locked_task(session, project.id, annotation.task_id)
+    task = holds.lock_task(session, project.id, annotation.task_id)
     image = queries.get_image_locked(session, annotation.image_id)
     session.add(
         Annotation(
@@ -379,7 +252,7 @@ def undo(session: Session, project: Project, user: User, holder: uuid.UUID | Non
     if category and annotation.verdict is Verdict.NEW:
         _take_back(session, project, user, category)
     task.done_at = None
-    _hold(task, user, uuid.uuid4(), holder, project.hold_seconds)
+    holds.hold(task, user, uuid.uuid4(), holder, project.hold_seconds)
     session.flush()
     return {
         "undone": {
@@ -387,7 +260,7 @@ def undo(session: Session, project: Project, user: User, holder: uuid.UUID | Non
             "verdict": annotation.verdict,
             "category_name": category.name if category else None,
         },
-        "task": _card(session, project.id, task.id),
+        "task": holds.show(session, project.id, task.id),
     }
 
 
@@ -399,14 +272,9 @@ def _take_back(session: Session, project: Project, user: User, category: Categor
         categories.set_status(session, user, category, CategoryStatus.RETIRED)
 
 
-def free_expired(session: Session) -> int:
-    """Give back every image whose hold has run out; how many there were. For the worker's clock."""
-    return queries.free_expired(session)
-
-
 def summarise(session: Session, project: Project, user: User) -> dict[str, int]:
     """Figures of the queue: what waits, by flag; what is held; what was labelled since midnight UTC."""
-    counts = queries.count_queue(session, project.id, new_from=CUT + BAND, known_below=CUT - BAND)
+    counts = queries.count_queue(session, project.id)
     midnight = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
     total, mine = queries.count_labelled(session, project.id, user.id, midnight)
     return {
@@ -423,22 +291,3 @@ def _set_label(session: Session, image: Image, label: Label) -> None:
     touched = apply_label(image, label)
     session.flush()
     update_memory(session, image.project_id, touched)
-
-
-def _hold(task: AnnotationTask, user: User, token: uuid.UUID, holder: uuid.UUID | None, seconds: int) -> None:
-    task.state = TaskState.LEASED
-    task.lease_owner_id = user.id
-    task.lease_token = token
-    task.lease_holder = holder
-    task.lease_expires_at = func.now() + timedelta(seconds=seconds)
-
-
-def _locked_task(session: Session, project_id: uuid.UUID, task_id: uuid.UUID) -> AnnotationTask:
-    task = queries.find_task_locked(session, project_id, task_id)
-    if task is None:
-        raise _no_task()
-    return task
-
-
-def _no_task() -> NotFound:
-    return NotFound("There is no such image in the queue of this project.")

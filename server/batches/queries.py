@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, and_, exists, func, not_, or_, select
+from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from server.batches.intake import Stored
-from server.predictions.flags import BAND, CUT, Flag
+from server.predictions.flags import Flag, is_flagged
 from server.tables import (
     Batch,
     BatchItem,
@@ -214,13 +214,6 @@ class Order(StrEnum):
 Key = float | datetime
 
 
-def _is_flagged(flag: Flag) -> ColumnElement[bool]:
-    """``predictions.flags.flag_of`` in SQL."""
-    is_new = and_(Prediction.unknown_score >= CUT + BAND, Prediction.is_known.is_(False))
-    is_known = and_(Prediction.unknown_score < CUT - BAND, Prediction.is_known.is_(True))
-    return {Flag.NEW: is_new, Flag.KNOWN: is_known}.get(flag, not_(or_(is_new, is_known)))
-
-
 def list_results(
     session: Session,
     version_id: uuid.UUID,
@@ -245,7 +238,7 @@ def list_results(
         .limit(limit)
     )
     if flag is not None:
-        statement = statement.where(_is_flagged(flag))
+        statement = statement.where(is_flagged(flag, Prediction.unknown_score))
     if category_id is not None:
         statement = statement.where(Prediction.category_id == category_id)
     if after is not None:
@@ -262,8 +255,9 @@ def count_flags(
 ) -> dict[uuid.UUID, dict[Flag, int]]:
     """Number of images by flag, by batch; of all or of those whose most probable category is this one."""
     counts = {batch_id: dict.fromkeys(FLAGS, 0) for batch_id in batch_ids}
+    numbers_of = [func.count().filter(is_flagged(flag, Prediction.unknown_score)) for flag in FLAGS]
     statement = (
-        select(Prediction.batch_id, *(func.count().filter(_is_flagged(flag)) for flag in FLAGS))
+        select(Prediction.batch_id, *numbers_of)
         .where(Prediction.model_version_id == version_id, Prediction.batch_id.in_(batch_ids))
         .group_by(Prediction.batch_id)
     )

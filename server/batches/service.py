@@ -414,7 +414,7 @@ def _with_names(session: Session, rows: Sequence[ScoredImage]) -> list[Result]:
     return [
         Result(
             row,
-            flag_of(row.prediction.unknown_score, row.prediction.is_known),
+            flag_of(row.prediction.unknown_score),
             name_of(row.prediction.category_id),
             name_of(row.image.category_id),
             named(row.prediction.top),

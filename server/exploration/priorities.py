@@ -16,7 +16,7 @@ from enum import StrEnum
 import numpy as np
 
 from server.exploration.scores import Doubles, Flags, Integers, Reals, Scores
-from server.predictions.flags import BAND, CUT
+from server.predictions.flags import Flag, are_flagged
 
 ROUND_TOP = 1_000_000.0
 ROUND_FLOOR = 500_000.0
@@ -71,10 +71,8 @@ def kinds(scores: Scores, is_control: Flags) -> Integers:
     if scores.nearest_ids.shape[1] == 0:
         named = np.full(len(scores), KINDS.index(ReasonKind.NO_CLASSES))
     else:
-        clearly_new = (scores.unknown_score >= CUT + BAND) & ~scores.is_known
-        clearly_known = (scores.unknown_score < CUT - BAND) & scores.is_known
         named = np.full(len(scores), KINDS.index(ReasonKind.UNCERTAIN))
-        named[clearly_new] = KINDS.index(ReasonKind.NEW)
-        named[clearly_known] = KINDS.index(ReasonKind.KNOWN)
+        named[are_flagged(Flag.NEW, scores.unknown_score)] = KINDS.index(ReasonKind.NEW)
+        named[are_flagged(Flag.KNOWN, scores.unknown_score)] = KINDS.index(ReasonKind.KNOWN)
     named[is_control] = KINDS.index(ReasonKind.CONTROL)
     return named

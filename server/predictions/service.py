@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from model.images import Fault, PictureError, open_picture
 from server.errors import Conflict, InvalidInput, NewfoundError, TooLarge, Unavailable
 from server.predictions import queries
-from server.predictions.flags import flag_of
+from server.predictions.flags import Flag, flag_of
 from server.predictions.uploads import UnsupportedContent
 from server.predictions.wire import (
     HEARTBEAT,
@@ -131,7 +131,7 @@ def describe(session: Session, project_id: uuid.UUID, reply: PredictReply) -> di
             if category in names
         ],
         "is_known": reply.is_known,
-        "flag": flag_of(reply.unknown_score, reply.is_known),
+        "flag": flag_of(reply.unknown_score),
         "unknown_score": reply.unknown_score,
         "openness": reply.openness,
         "informativeness": reply.informativeness,
@@ -157,7 +157,7 @@ def describe_unscored(image: bytes, max_megapixels: int) -> dict[str, Any]:
         "top": [],
         "nearest": [],
         "is_known": False,
-        "flag": flag_of(1.0, False),
+        "flag": Flag.NEW,
         "unknown_score": 1.0,
         "openness": None,
         "informativeness": None,

@@ -4,11 +4,13 @@ import json
 from dataclasses import replace
 from uuid import uuid4
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import REAL, literal, null, select
 
-from server.predictions.flags import Flag, flag_of
+from server.predictions.flags import Flag, are_flagged, flag_of, is_flagged
 from server.predictions.wire import (
     PredictFailure,
     PredictReply,
@@ -58,23 +60,32 @@ class TestMessages:
         assert json.loads(header)["top_k"] == 5
 
 
-class TestFlagOf:
-    @pytest.mark.parametrize(
-        ("score", "is_known", "flag"),
-        [
-            (0.0, True, Flag.KNOWN),
-            (0.449, True, Flag.KNOWN),
-            (0.45, True, Flag.UNCERTAIN),
-            (0.5, False, Flag.UNCERTAIN),
-            (0.549, False, Flag.UNCERTAIN),
-            (0.55, False, Flag.NEW),
-            (1.0, False, Flag.NEW),
-            (None, None, Flag.UNSCORED),
-        ],
-    )
-    def test_the_band_around_the_cut_is_uncertain(self, score, is_known, flag):
-        assert flag_of(score, is_known) is flag
+class TestFlag:
+    """One rule for a number, an array and a column."""
 
-    def test_a_score_and_a_decision_that_disagree_are_uncertain(self):
-        assert flag_of(0.1, False) is Flag.UNCERTAIN
-        assert flag_of(0.9, True) is Flag.UNCERTAIN
+    CASES = (
+        (0.0, Flag.KNOWN),
+        (0.44, Flag.KNOWN),
+        (0.46, Flag.UNCERTAIN),
+        (0.5, Flag.UNCERTAIN),
+        (0.54, Flag.UNCERTAIN),
+        (0.56, Flag.NEW),
+        (1.0, Flag.NEW),
+    )
+
+    @pytest.mark.parametrize(("score", "flag"), [*CASES, (0.45, Flag.UNCERTAIN), (0.55, Flag.NEW)])
+    def test_the_band_around_the_cut_is_uncertain(self, score, flag):
+        assert flag_of(score) is flag
+
+    def test_no_score_has_a_flag_of_its_own(self, session):
+        assert flag_of(None) is Flag.UNSCORED
+        assert are_flagged(Flag.UNSCORED, np.array([np.nan, 0.5])).tolist() == [True, False]
+        assert session.scalar(select(is_flagged(Flag.UNSCORED, null())))
+
+    @pytest.mark.parametrize("flag", [Flag.KNOWN, Flag.UNCERTAIN, Flag.NEW])
+    def test_arrays_and_columns_follow_the_same_rule(self, session, flag):
+        scores = np.array([score for score, _ in self.CASES], np.float32)
+        expected = [expected is flag for _, expected in self.CASES]
+        assert are_flagged(flag, scores).tolist() == expected
+        columns = [is_flagged(flag, literal(float(score), REAL)) for score in scores]
+        assert list(session.execute(select(*columns)).one()) == expected
