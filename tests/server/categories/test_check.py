@@ -8,6 +8,7 @@ from sqlalchemy import event, func, select
 
 from server.categories import service as categories
 from server.categories.check import NameQuestion
+from server.categories.new_names import EXEMPLARS
 from server.categories.verdicts import Verdict
 from server.database import engine_for, session_scope
 from server.errors import InvalidInput
@@ -113,7 +114,7 @@ class TestVerdicts:
             pool.image().category_id = plum.id
         pool.session.flush()
         (candidate,) = check(pool, "plumm").candidates
-        assert (candidate.count, len(candidate.exemplar_ids)) == (5, categories.EXEMPLARS)
+        assert (candidate.count, len(candidate.exemplar_ids)) == (5, EXEMPLARS)
 
     @pytest.mark.parametrize("name", ["", "\u200b", "a\x00b", "x" * 101])
     def test_what_is_no_name(self, pool, name):
