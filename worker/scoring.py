@@ -270,6 +270,8 @@ def _finish_if_done(run: _Run) -> bool:
         if any(image_id not in run.unreadable for image_id, _ in left):
             run.after = FIRST
             return False
+        # Images that a later request added while this slice worked were scored without a place.
+        queries.queue_unscored(session, run.batch_id)
         if run.unreadable:
             work.fail(session, job, _unreadable_message(len(run.unreadable)))
         else:
