@@ -66,6 +66,20 @@ class TestUnlabelledBatch:
             ReasonKind.CONTROL,
         }
 
+    def test_images_that_come_while_their_batch_is_scored_get_a_place_too(self, world: World) -> None:
+        batch_id = world.batch()
+        world.look_alikes(batch_id, 1, 4)
+        world.work()
+        early = world.pictures(batch_id, [noise(seed) for seed in range(3)])
+        run = scoring._start(world.engine, batch_id)
+        assert run is not None
+        late = world.pictures(batch_id, [noise(seed) for seed in range(10, 13)])
+
+        assert scoring._score_parts(run)
+        assert scoring._finish_if_done(run)
+
+        assert {*early, *late} <= set(world.queue)
+
     def test_again_changes_nothing(self, world: World) -> None:
         batch_id = world.batch()
         world.look_alikes(batch_id, 1, 30)
