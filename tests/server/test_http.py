@@ -1,9 +1,9 @@
 """HTTP rules of every path: numbers, headers, CSRF, body limits, HEAD; and how errors look."""
 
-import asyncio
 import re
 from uuid import uuid4
 
+import asgi
 import pytest
 import structlog
 from people import add_person, make_team
@@ -152,7 +152,7 @@ class TestClientThatLeaves:
             raise AssertionError(f"nobody reads {message}")
 
         with structlog.testing.capture_logs() as lines:
-            asyncio.run(small_app(scope, receive, send))
+            asgi.call(small_app, scope, receive, send)
         assert [line["event"] for line in lines] == ["client_left", "request"]
 
 

@@ -1,6 +1,5 @@
 """Upload over HTTP: who may, what is kept, what is said, and what happens when it is sent again."""
 
-import asyncio
 import hashlib
 import io
 import resource
@@ -8,6 +7,7 @@ import threading
 import unicodedata
 from uuid import UUID, uuid4
 
+import asgi
 import numpy as np
 import pytest
 from PIL import Image
@@ -137,7 +137,7 @@ class TestRequests:
             "query_string": b"",
             "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
         }
-        asyncio.run(app(scope, receive, send))
+        asgi.call(app, scope, receive, send)
         assert statuses == [201]
         assert held[:2] == [0, 0]
 
