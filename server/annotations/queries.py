@@ -70,7 +70,11 @@ def prepare_claim(
 
     A hold that a crash forgets has only ended early.
     """
-    steps = [f"pg_advisory_xact_lock_shared({_QUEUE})"]
+    steps = [
+        f"pg_advisory_xact_lock_shared({_QUEUE})",
+        # For the capped count: a bitmap reads the index to its end, with all that re-ranking left in it.
+        "set_config('enable_bitmapscan', 'off', true)",
+    ]
     if not durable:
         steps.append("set_config('synchronous_commit', 'off', true)")
     if holder is not None:
