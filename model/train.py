@@ -22,7 +22,7 @@ Progress = Callable[[int, int, float], None]
 
 
 class TrainingStopped(Exception):
-    """``should_stop`` said so; nothing was made."""
+    """Raised by a ``progress`` callback to call the training off; nothing is made."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,14 @@ def train_head(
     config: TrainConfig | None = None,
     *,
     progress: Progress | None = None,
-    should_stop: Callable[[], bool] | None = None,
 ) -> Recogniser:
     """Train on raw backbone features f32[N,F] and the category of each image, N ≥ 1, K ≥ 1.
 
     Any class sizes work, one class or one image included. The same input and seed give the same
-    recogniser on the same number of threads. ``progress(step, steps, loss)`` is called now and then;
-    ``should_stop()`` is asked at every step.
+    recogniser on the same number of threads. ``progress(step, steps, loss)`` is called every
+    20 steps; what it raises ends the training.
 
-    Raises ValueError without images or with labels of another length; TrainingStopped.
+    Raises ValueError without images or with labels of another length.
     """
     config = config or TrainConfig()
     if len(x) == 0 or len(x) != len(labels):
@@ -69,7 +68,7 @@ def train_head(
     space = fit_space(x, index)
     v = space.transform(x)
     calibration = calibrate_on(x, index, fit_space, seed=config.seed)
-    head = _optimise(v, index, config, progress, should_stop)
+    head = _optimise(v, index, config, progress)
     memory = ClassMemory(
         categories=tuple(str(category) for category in categories),
         centroids=_array(head.memory),
@@ -97,7 +96,6 @@ def _optimise(
     index: I64,
     config: TrainConfig,
     progress: Progress | None,
-    should_stop: Callable[[], bool] | None,
 ) -> OLTRHead:
     """The trained module for embeddings f32[N,D] with labels 0…K−1."""
     generator = torch.Generator().manual_seed(config.seed)
@@ -111,8 +109,6 @@ def _optimise(
     optimiser = torch.optim.AdamW(head.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=steps)
     for step in range(1, steps + 1):
-        if should_stop is not None and should_stop():
-            raise TrainingStopped
         rows = torch.randint(len(v), (config.batch,), generator=generator)
         augmented = augment(embeddings[rows], residuals, generator)
         loss = logit_adjusted_cross_entropy(head(augmented), labels[rows], prior, config.prior_strength)

